@@ -1,0 +1,1 @@
+"""memplan: what memory a many-connection server will take, before it runs."""
