@@ -75,11 +75,11 @@ def parse_bytes(text: str) -> int:
 
 
 def format_bytes(value: float) -> str:
-    """Return bytes as people read them: three significant digits, binary units."""
+    """Return bytes as people read them: three significant digits or a whole number, binary units."""
     sign = "-" if value < 0 else ""
     size = abs(value)
     for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        # 999.5 of the smaller unit would round to four digits, so it moves up.
+        # What would round to 1024 of the smaller unit moves up.
         if size >= 0.9995 * factor:
             return f"{sign}{_three_digits(size / factor)} {unit}"
     return f"{sign}{_three_digits(size)} B"

@@ -1,0 +1,74 @@
+"""What a plan has to reach, and the evidence that it may stand on."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memplan.errors import UsageError
+
+if TYPE_CHECKING:
+    from memplan.calibration import Point
+    from memplan.configuration import Configuration
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goals:
+    """What the plan must hold, and what the user has fixed.
+
+    Attributes:
+        overflow: Highest chance, over the horizon, that some worker needs more than max_conn slots.
+        memory_limit_bytes: What the container may be charged; None reads it from the cgroup.
+        headroom: Share of the memory limit that the plan leaves free.
+        strategy: A slot strategy's name, or `auto` for the one that keeps memory lowest.
+        max_conn: Slots a worker, where fixed.
+        max_fd: Size of a table indexed by descriptor, where fixed.
+        state: Bytes of a slot's parser state, where fixed.
+        recv: Bytes of a slot's receive buffer, where fixed.
+        body: Bytes of a slot's body buffer, where fixed.
+        write: Bytes of a slot's write buffer, where fixed.
+    """
+
+    overflow: float = 1e-6
+    memory_limit_bytes: int | None = None
+    headroom: float = 0.1
+    strategy: str = AUTO
+    max_conn: int | None = None
+    max_fd: int | None = None
+    state: int | None = None
+    recv: int | None = None
+    body: int | None = None
+    write: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.overflow < 1:
+            raise UsageError(
+                f"overflow is a chance between 0 and 1, such as 1e-6, not {self.overflow:g}"
+            )
+        if not 0 <= self.headroom < 1:
+            raise UsageError(f"headroom is a share from 0 to below 1, not {self.headroom:g}")
+        for name in ("max_conn", "max_fd", "memory_limit_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}")
+        for name in ("state", "recv", "body", "write"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise UsageError(f"{name} must be zero or more bytes, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What has been measured, and what runs today.
+
+    Attributes:
+        rss: The process's memory at some numbers of connections.
+        charge: The container's charge at some numbers of connections.
+        pid: A live server's process, whose tree is read now.
+        current: Today's configuration, for what would change; what was measured was measured in it.
+    """
+
+    rss: tuple["Point", ...] = ()
+    charge: tuple["Point", ...] = ()
+    pid: int | None = None
+    current: "Configuration | None" = None
