@@ -7,7 +7,7 @@ from memplan.errors import UsageError
 
 if TYPE_CHECKING:
     from memplan.calibration import Point
-    from memplan.configuration import Configuration
+    from memplan.planning.configuration import Configuration
 
 AUTO = "auto"
 

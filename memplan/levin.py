@@ -1,0 +1,373 @@
+"""The exact law of the maximum of a multinomial, by Fourier inversion of Levin's formula.
+
+B. Levin, "A representation for multinomial cumulative distribution functions", Annals of
+Statistics 9 (1981) 1123-1126: with independent X_i ~ Poisson(s p_i), for any s > 0,
+
+    P(all N_i <= m_i) = P(all X_i <= m_i and sum X_i = n) / P(Poisson(s) = n).
+
+Both that chance and its complement are found as sums over a few dozen frequencies, each from terms
+of its own size, so that neither is one minus the other:
+
+- overflow, s = n: with f the transform of all loads and b_c that of one load beyond its cap,
+  f (1 - prod (1 - b_c/f_c)^W_c) is the transform of "some worker is over";
+- no overflow: prod a_c^W_c, a_c the transform of a load within its cap. Here s is chosen so that
+  the capped loads have n as their mean, which keeps the terms from cancelling at any depth.
+
+Three errors are bounded: what the frequency grid folds onto n (by exponential bounds on the tails),
+what the left-out frequencies hold (a sequence that rises and then falls has a transform within its
+peak over sin(w/2)), and rounding (by the sum of absolute terms). Work grows with the number of
+(share, cap) classes and, slowly, with n; not with the number of workers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from memplan.distributions import log_poisson_pmf, log_poisson_sf
+from memplan.masses import Pair, deviance, stirling_error
+from memplan.spectrum import transform
+from memplan.truncated_poisson import (
+    NEGLIGIBLE_NATS,
+    TruncatedPoisson,
+    poisson_shape,
+    reach_above,
+    reach_below,
+)
+from memplan.worker_classes import WorkerClass
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    ComplexArray = NDArray[np.complex128]
+
+_EPS = 2.0**-53
+_LOG_2PI = math.log(2 * math.pi)
+# Relative size of what folding and the left-out frequencies may each add.
+_TRUNCATION = 1e-13
+_LOG_TRUNCATION = math.log(_TRUNCATION)
+
+# Beyond that log of prod a_c/f_c, f is nothing beside prod a_c, and the two need no common factor.
+_LARGEST_LOG_RATIO = 30.0
+
+
+class Tail(NamedTuple):
+    """A probability by its logarithm.
+
+    Attributes:
+        log: Its natural logarithm; -inf for zero.
+        relative_error: Bound on the relative error of the probability itself.
+    """
+
+    log: float
+    relative_error: float
+
+
+def log_overflow(conns: int, classes: Sequence[WorkerClass], log_low: float) -> Tail:
+    """Return P(some N_i > m_i) for multinomial N.
+
+    Accurate where that chance is above 1e-12 or so and not close to one.
+
+    Args:
+        conns: Connections in all, n.
+        classes: The workers that can be over; others may be left out.
+        log_low: Logarithm of a lower bound of the answer, which sets the tolerances.
+    """
+    mean = float(conns)
+    nats = 2.0 + 0.5 * math.log(mean) - _LOG_TRUNCATION - log_low
+    length = math.ceil(max(reach_above(mean, nats), reach_below(mean, nats))) | 1
+    loads = [_Load.of(worker, conns) for worker in classes]
+    rest = max(0.0, 1.0 - math.fsum(worker.workers * worker.share for worker in classes))
+    log_all = log_poisson_pmf(conns, mean)
+
+    def log_envelope(half: "FloatArray") -> "FloatArray":
+        lag = 2.0 * half * half
+        within = -mean * rest * lag
+        for load in loads:
+            within = within + load.worker.workers * load.log_envelope(half, lag)
+        return np.maximum(within, -mean * lag)
+
+    count = _frequencies(length, log_envelope, _LOG_TRUNCATION + log_low + log_all)
+    lag, lead = _grid(length, count)
+    log_ratio = np.zeros(count, dtype=np.complex128)
+    log_within = np.asarray(-mean * rest * lag + 1j * mean * rest * lead)
+    near = np.ones(count, dtype=np.bool_)
+    for load in loads:
+        log_all_of_it = load.mean * (-lag + 1j * lead)
+        whole = np.exp(log_all_of_it)
+        over = load.over(length, count)
+        near &= 2.0 * np.abs(over) < np.abs(whole)
+        # Far from frequency zero `whole` may be zero; those places are not `near`.
+        ratio = np.divide(-over, whole, out=np.zeros_like(whole), where=near)
+        log_ratio += load.worker.workers * _log1p(ratio)
+        log_within += load.worker.workers * _log(whole - over)
+    every = np.exp(-mean * lag)
+    angle = mean * lead
+    near &= log_ratio.real < _LARGEST_LOG_RATIO
+    u, v = np.minimum(log_ratio.real, _LARGEST_LOG_RATIO), log_ratio.imag
+    # Re of f (-expm1(u + iv)), and where b_c/f_c is not small, Re of f - prod a_c^W_c.
+    real = 2.0 * np.sin(v / 2) ** 2 - np.expm1(u) * np.cos(v)
+    small = every * (np.cos(angle) * real + np.sin(angle) * np.exp(u) * np.sin(v))
+    large = every * np.cos(angle) - np.exp(log_within.real) * np.cos(log_within.imag)
+    total, condition = _sum(np.where(near, small, large))
+    steepest = max(abs(load.worker.cap + 1 - load.mean) for load in loads)
+    rounding = condition * (32.0 - 2.0 * log_low) + steepest
+    return Tail(math.log(total / length) - log_all, _EPS * rounding + 3 * _TRUNCATION)
+
+
+def log_no_overflow(conns: int, classes: Sequence[WorkerClass]) -> Tail:
+    """Return P(all N_i <= m_i) for multinomial N, accurate at any depth.
+
+    Args:
+        conns: Connections in all, n.
+        classes: All workers; no cap beyond n.
+    """
+    room = sum(worker.workers * worker.cap for worker in classes) - conns
+    if room < 0:
+        return Tail(-math.inf, 0.0)
+    if room == 0:
+        log, size = _log_multinomial_at_caps(conns, classes)
+        return Tail(log, 16 * _EPS * size)
+    rate = _balancing_rate(conns, classes)
+    laws = [TruncatedPoisson(rate * worker.share, worker.cap) for worker in classes]
+    moments = [law.moments() for law in laws]
+    loads = [
+        _CappedLoad.of(worker, law, mean)
+        for worker, law, (mean, _) in zip(classes, laws, moments, strict=True)
+    ]
+    variance = sum(worker.workers * var for worker, (_, var) in zip(classes, moments, strict=True))
+    log_peak = -0.5 * (_LOG_2PI + math.log(variance + 1.0))
+    length = _grid_length(conns, loads, variance, log_peak)
+
+    def log_envelope(half: "FloatArray") -> "FloatArray":
+        lag = 2.0 * half * half
+        total = np.zeros_like(half)
+        for load in loads:
+            total = total + load.worker.workers * load.log_envelope(half, lag)
+        return total
+
+    count = _frequencies(length, log_envelope, _LOG_TRUNCATION + log_peak)
+    log_product = np.zeros(count, dtype=np.complex128)
+    for load in loads:
+        values = transform(load.masses, load.first - load.centre, length, count)
+        log_product += load.worker.workers * _log(values)
+    offset = sum(load.worker.workers * load.centre for load in loads) - conns
+    turn = 2 * math.pi / length * (np.arange(count) * offset % length)
+    terms = np.exp(log_product.real) * np.cos(log_product.imag + turn)
+    total, condition = _sum(terms)
+    log, error = _log_norm(conns, rate, loads)
+    workers = sum(worker.workers for worker in classes)
+    rounding = condition * (32.0 + 4.0 * workers) + abs(rate - conns)
+    error += _EPS * rounding + 3 * _TRUNCATION
+    return Tail(log + math.log(total / length), error)
+
+
+class _Load(NamedTuple):
+    """The loads of one class in the overflow's sum, X ~ Poisson(n p)."""
+
+    worker: WorkerClass
+    mean: float
+    first: int  # smallest load that is over
+    masses: "FloatArray"  # P(X = first + i)
+    log_over: float  # log P(X > cap)
+    peak: float  # largest mass within the cap
+
+    @classmethod
+    def of(cls, worker: WorkerClass, conns: int) -> "_Load":
+        mean = conns * worker.share
+        first = worker.cap + 1
+        # Where the cap is above the mean, the masses fall faster from there than from the mean.
+        last = math.ceil(max(first, mean) + reach_above(mean, NEGLIGIBLE_NATS))
+        peak = min(max(int(mean), first), last)
+        masses = poisson_shape(mean, first, last) * math.exp(log_poisson_pmf(peak, mean))
+        return cls(
+            worker,
+            mean,
+            first,
+            masses,
+            log_poisson_sf(worker.cap, mean),
+            math.exp(log_poisson_pmf(min(int(mean), worker.cap), mean)),
+        )
+
+    def over(self, length: int, count: int) -> "ComplexArray":
+        """Return the transform of the loads that are over, turned back by their mean."""
+        centre = round(self.mean)
+        values = transform(self.masses, self.first - centre, length, count)
+        angle = (2 * math.pi / length * (centre - self.mean)) * np.arange(count)
+        return np.asarray(values * np.exp(1j * angle))
+
+    def log_envelope(self, half: "FloatArray", lag: "FloatArray") -> "FloatArray":
+        """Return a falling upper bound of log |transform of the loads within the cap|."""
+        near = np.exp(-self.mean * lag) + math.exp(self.log_over)
+        return np.log(np.minimum(near, self.peak / half))
+
+
+class _CappedLoad(NamedTuple):
+    """The loads of one class in the sum for no overflow, X ~ Poisson(s p) given X <= cap."""
+
+    worker: WorkerClass
+    law: TruncatedPoisson
+    centre: int
+    first: int
+    masses: "FloatArray"  # P(X = first + i)
+    log_scale: float  # log of the sum over all masses, the largest taken as one
+
+    @classmethod
+    def of(cls, worker: WorkerClass, law: TruncatedPoisson, mean: float) -> "_CappedLoad":
+        first, last = law.window()
+        shape = poisson_shape(law.mean, first, last)
+        total = float(shape.sum())
+        return cls(worker, law, round(mean), first, shape / total, math.log(total))
+
+    @property
+    def at_cap(self) -> bool:
+        """Whether the cap is the likeliest load."""
+        return self.law.cap <= self.law.mean
+
+    def log_envelope(self, half: "FloatArray", lag: "FloatArray") -> "FloatArray":
+        """Return a falling upper bound of log |transform|."""
+        bound = float(self.masses.max()) / half
+        if not self.at_cap:
+            near = np.exp(-self.law.mean * lag) - math.expm1(self.law.log_within)
+            bound = np.minimum(bound, near * math.exp(-self.law.log_within))
+        return np.minimum(np.log(bound), 0.0)
+
+
+def _grid(length: int, count: int) -> tuple["FloatArray", "FloatArray"]:
+    """Return 1 - cos w and sin w - w at the frequencies w = 2 pi j / length."""
+    w = (2 * math.pi / length) * np.arange(count)
+    square = w * w
+    series = np.ones_like(w)
+    for divisor in (156.0, 110.0, 72.0, 42.0, 20.0):
+        series = 1.0 - square / divisor * series
+    lead = np.where(w < 0.25, -w * square / 6.0 * series, np.sin(w) - w)
+    return 2.0 * np.sin(w / 2) ** 2, lead
+
+
+def _frequencies(
+    length: int, log_envelope: "Callable[[FloatArray], FloatArray]", log_small: float
+) -> int:
+    """Return how many frequencies hold all but exp(log_small) of the mean over the grid."""
+    most = length // 2 + 1
+    steps = max(2, math.ceil(8 * math.log(most + 1.0)))
+    tried = np.minimum(np.ceil(np.exp(np.linspace(0.0, math.log(most), steps))), most)
+    enough = log_envelope(np.sin(math.pi / length * tried)) <= log_small
+    return int(tried[int(np.argmax(enough))]) if enough.any() else most
+
+
+def _sum(terms: "FloatArray") -> tuple[float, float]:
+    """Return the sum over the whole grid, of odd length, and how much of it cancels."""
+    total = 2.0 * float(terms.sum()) - float(terms[0])
+    absolute = 2.0 * float(np.abs(terms).sum()) - abs(float(terms[0]))
+    return total, absolute / abs(total)
+
+
+def _log(z: "ComplexArray") -> "ComplexArray":
+    """Return the complex logarithm, with -inf and an angle of zero at zero."""
+    out = np.empty_like(z)
+    with np.errstate(divide="ignore"):
+        out.real = np.log(np.abs(z))
+    out.imag = np.angle(z)
+    return out
+
+
+def _log1p(z: "ComplexArray") -> "ComplexArray":
+    """Return log(1 + z) for |z| <= 1/2; numpy's own loses the digits of a small z."""
+    out = np.empty_like(z)
+    out.real = 0.5 * np.log1p(z.real * (2.0 + z.real) + z.imag**2)
+    out.imag = np.arctan2(z.imag, 1.0 + z.real)
+    return out
+
+
+def _balancing_rate(conns: int, classes: Sequence[WorkerClass]) -> float:
+    """Return s for which the capped loads have a mean of about n in all, by Newton's method."""
+    low, high = math.log(conns), math.inf
+    at = low
+    for _ in range(200):
+        mean = variance = 0.0
+        for worker in classes:
+            its_mean, its_variance = TruncatedPoisson(
+                math.exp(at) * worker.share, worker.cap
+            ).moments()
+            mean += worker.workers * its_mean
+            variance += worker.workers * its_variance
+        missing = conns - mean
+        if abs(missing) <= 0.05 * math.sqrt(variance):
+            break
+        low, high = (at, high) if missing > 0 else (low, at)
+        step = missing / variance if variance > 0 else math.inf
+        # A step of the logarithm by more than one may leave the range where the slope means much.
+        at += math.copysign(min(abs(step), 1.0), missing)
+        if not low < at < high:
+            at = (low + high) / 2
+    return math.exp(at)
+
+
+def _grid_length(conns: int, loads: Sequence[_CappedLoad], variance: float, log_peak: float) -> int:
+    """Return an odd number of points so that what folds onto n is negligible."""
+    allowed = _LOG_TRUNCATION + log_peak
+    room = sum(load.worker.workers * load.law.cap for load in loads) - conns
+    length = 20.0 + math.sqrt(-2 * allowed * variance)
+    while True:
+        beyond = [-math.inf]
+        if length <= room:
+            beyond.append(_log_chance_beyond(conns, loads, variance, length))
+        if length <= conns:
+            beyond.append(_log_chance_beyond(conns, loads, variance, -length))
+        if max(beyond) <= allowed:
+            return math.ceil(length) | 1
+        length *= 1.25
+
+
+def _log_chance_beyond(
+    conns: int, loads: Sequence[_CappedLoad], variance: float, distance: float
+) -> float:
+    """Return a bound of log P(sum >= n + distance), or <= where that is negative (Chernoff)."""
+    best = 0.0
+    largest = math.copysign(math.log1p(abs(distance) / variance), distance)
+    for theta in (largest, largest / 2, largest / 4):
+        log_mgf = sum(load.worker.workers * load.law.log_mgf(theta) for load in loads)
+        best = min(best, log_mgf - theta * (conns + distance))
+    return best
+
+
+def _log_norm(conns: int, rate: float, loads: Sequence[_CappedLoad]) -> tuple[float, float]:
+    """Return log of P(all X_i <= m_i) / P(Poisson(s) = n), and the error of its exponential.
+
+    Where caps bind hard, s is far from n and both chances are astronomically small. Then the
+    same ratio is taken relative to the multinomial with all workers at their caps.
+    """
+    within = math.fsum(load.worker.workers * load.law.log_within for load in loads)
+    spread = log_poisson_pmf(conns, rate)
+    error = 2e-14 * abs(within) + 8 * _EPS * abs(spread)
+    if not all(load.at_cap for load in loads):
+        return within - spread, error
+    classes = [load.worker for load in loads]
+    full = sum(worker.workers * worker.cap for worker in classes)
+    room = full - conns
+    at_caps, size = _log_multinomial_at_caps(full, classes)
+    # n! s^room / full!, by Stirling's formula with its error terms.
+    parts = (
+        room * math.log(rate / full),
+        room - (conns + 0.5) * math.log1p(room / conns),
+        stirling_error(conns) - stirling_error(full),
+        math.fsum(load.worker.workers * load.log_scale for load in loads),
+    )
+    relative = 4 * _EPS * (size + sum(abs(part) for part in parts) + room)
+    if relative >= error:
+        return within - spread, error
+    return at_caps + sum(parts), relative
+
+
+def _log_multinomial_at_caps(full: int, classes: Sequence[WorkerClass]) -> tuple[float, float]:
+    """Return log P(N_i = m_i for all i), the caps adding up to `full`, and its terms' size."""
+    parts = [stirling_error(full) + 0.5 * (_LOG_2PI + math.log(full))]
+    for workers, share, cap in classes:
+        if cap == 0:
+            parts.append(-workers * share * full)
+            continue
+        at = stirling_error(cap) + 0.5 * (_LOG_2PI + math.log(cap))
+        parts.append(-workers * (at + deviance(cap, Pair(full * share, 0.0))))
+    return math.fsum(parts), sum(abs(part) for part in parts)

@@ -1,0 +1,252 @@
+"""The warnings that a good engineer would give with a plan, each with its figure."""
+
+from collections.abc import Callable, Iterator
+
+from memplan.plan import Caution
+from memplan.planning.case import BENCHMARK_S, Case
+from memplan.units import (
+    MIB,
+    format_bytes,
+    format_duration,
+    format_probability,
+    format_rate,
+)
+
+_GRAVITY = {"risk": 0, "warning": 1, "note": 2}
+TIME_WAIT_S = 60
+"""Linux keeps a closed connection's tuple for this long (TCP_TIMEWAIT_LEN)."""
+
+
+def cautions(case: Case) -> tuple[Caution, ...]:
+    """Return the warnings that apply to a case, gravest first; of equal gravity in fixed order."""
+    found = [caution for check in _CHECKS for caution in check(case)]
+    return tuple(sorted(found, key=lambda caution: _GRAVITY[caution.severity]))
+
+
+def _few_clients(case: Case) -> Iterator[Caution]:
+    """Few client addresses freeze the spread: most boots never overflow, some always do."""
+    tuples = case.workload.tuples
+    if tuples is None:
+        return
+    frozen = case.model.frozen(case.max_conn, case.horizon_s or 0.0)
+    addresses = case.workload.client_addresses
+    who = (
+        f"{tuples:,} client tuples"
+        if case.workload.client_tuples is not None or addresses is None
+        else f"{addresses:,} client address{'es' if addresses > 1 else ''} ({tuples:,} tuples)"
+    )
+    over = f"{format_probability(frozen.over_boots.value)} over boots"
+    share = f"{format_probability(frozen.share_of_boots_above_half)} of boots more likely than not"
+    # Spread beyond what fresh tuples give: the share's own sd against the snapshot's.
+    grave = frozen.share_sd > 0.02
+    yield Caution(
+        name="few-clients",
+        severity="risk" if grave else "warning",
+        text=f"All load comes from {who}: the hash sends a tuple to the same worker until the next "
+        f"boot, so workers' shares differ by {100 * frozen.share_sd:.1f}% (sd) for good. "
+        f"MAX_CONN {case.max_conn} overflows with a chance of {over}; {share} overflow. "
+        "A benchmark from one machine tells nothing of production.",
+    )
+
+
+def _benchmark_not_horizon(case: Case) -> Iterator[Caution]:
+    """MAX_CONN that lasts a benchmark and not the horizon."""
+    if case.horizon_s is None or case.horizon_s <= BENCHMARK_S:
+        return
+    for max_conn, whose in ((case.current_max_conn, "today's"), (case.goals.max_conn, "your")):
+        if max_conn is None:
+            continue
+        horizon = case.overflow(max_conn, case.horizon_s)
+        if horizon.value <= case.goals.overflow:
+            continue
+        bench = case.overflow(max_conn, BENCHMARK_S)
+        lasts = (
+            f"lasts a benchmark of {format_duration(BENCHMARK_S)} "
+            f"({format_probability(bench.value)}) and not"
+            if bench.value <= max(case.goals.overflow, 1e-3)
+            else f"does not even last {format_duration(BENCHMARK_S)} "
+            f"({format_probability(bench.value)}), let alone"
+        )
+        yield Caution(
+            name="benchmark-not-horizon",
+            severity="risk",
+            text=f"MAX_CONN {max_conn} ({whose}) {lasts} {format_duration(case.horizon_s)} at "
+            f"{format_rate(case.workload.reconnects_per_s or 0)} "
+            f"({format_probability(horizon.value)}, target {case.goals.overflow:g}); "
+            f"{case.required.slots} does.",
+        )
+
+
+def _snapshot(case: Case) -> Iterator[Caution]:
+    """Without churn the answer is a snapshot."""
+    if case.horizon_s is None and case.workload.balance == "hash":
+        yield Caution(
+            name="snapshot",
+            severity="warning",
+            text=f"No reconnect rate was given, so {case.required.slots} slots hold the target at "
+            "one moment only. Every reconnect is a new draw: give --reconnect-rate (the table of "
+            "MAX_CONN over rate and horizon shows what it does).",
+        )
+
+
+def _descriptors(case: Case) -> Iterator[Caution]:
+    """MAX_FD must hold connections, listeners, rings and standard streams."""
+    need = case.descriptors
+    given = ((case.current_max_fd, "today's"), (case.goals.max_fd, "your"))
+    for max_fd, whose in given:
+        if max_fd is not None and max_fd < need.total:
+            yield Caution(
+                name="max-fd-too-small",
+                severity="risk",
+                text=f"MAX_FD {max_fd:,} ({whose}) is too small: {need.words()}.",
+            )
+    hard = case.host.nofile_hard
+    if hard is not None and hard < need.total:
+        yield Caution(
+            name="nofile-here",
+            severity="note",
+            text=f"A process started from here may open {hard:,} descriptors (RLIMIT_NOFILE's hard "
+            f"limit); the plan needs {need.total:,}. Raise it where the server is started "
+            "(LimitNOFILE=, --ulimit nofile=).",
+        )
+
+
+def _slot_pages(case: Case) -> Iterator[Caution]:
+    """A slot mapped alone rounds up to pages; a packed one can straddle them."""
+    for layout, strategy, whose in case.slots_in_question():
+        size = layout.slot_bytes
+        alone = layout.pages_alone(case.page_bytes) * case.page_bytes
+        if strategy == "fd" and alone > size:
+            yield Caution(
+                name="slot-rounds-up",
+                severity="warning" if alone - size >= case.page_bytes // 4 else "note",
+                text=f"A slot of {format_bytes(size)} ({whose}) mapped alone takes "
+                f"{format_bytes(alone)}: {format_bytes(alone - size)} of each connection is paid "
+                "for and not used.",
+            )
+        if strategy == "static" and size >= case.page_bytes and size % case.page_bytes:
+            most = layout.most_pages_straddled(case.page_bytes)
+            if most * case.page_bytes > alone:
+                yield Caution(
+                    name="slot-straddles",
+                    severity="note",
+                    text=f"A packed slot of {format_bytes(size)} ({whose}) can straddle {most} "
+                    f"pages where {alone // case.page_bytes} would do.",
+                )
+
+
+def _huge_pages(case: Case) -> Iterator[Caution]:
+    """THP makes a BSS resident two mebibytes at a time."""
+    if case.host.thp_mode != "always":
+        return
+    huge = case.host.thp_bytes or 2 * MIB
+    yield Caution(
+        name="thp",
+        severity="warning",
+        text=f"Transparent huge pages are set to always: a large array can become resident "
+        f"{format_bytes(huge)} at a time, so slots that are never touched may cost memory after "
+        "all. madvise(MADV_NOHUGEPAGE) on the slots undoes it; the figures here assume that.",
+    )
+
+
+def _mappings(case: Case) -> Iterator[Caution]:
+    """One mapping a connection runs into vm.max_map_count."""
+    allowed = case.host.max_map_count
+    conns = case.workload.conns.high
+    if allowed is None or case.strategy != "fd" or conns < allowed / 2:
+        return
+    yield Caution(
+        name="max-map-count",
+        severity="risk" if conns >= allowed else "warning",
+        text=f"A mapping for each of {conns:,.0f} connections against vm.max_map_count = "
+        f"{allowed:,}: neighbours merge while all are open, but closing every other one splits "
+        "them again.",
+    )
+
+
+def _overcommit(case: Case) -> Iterator[Caution]:
+    """A large BSS is refused where overcommit is off, or larger than the machine."""
+    virtual = case.virtual_bytes
+    total, mode = case.host.mem_total_bytes, case.host.overcommit_memory
+    limit = case.host.commit_limit_bytes
+    if mode == 2 and limit is not None:
+        yield Caution(
+            name="overcommit",
+            severity="risk" if virtual > limit else "warning",
+            text=f"vm.overcommit_memory = 2 counts every slot whether touched or not: "
+            f"{format_bytes(virtual)} of {format_bytes(limit)} that may be committed.",
+        )
+    elif mode == 0 and total is not None and virtual > total:
+        yield Caution(
+            name="overcommit",
+            severity="warning",
+            text=f"The slots take {format_bytes(virtual)} of address space, more than the "
+            f"machine's {format_bytes(total)}: the kernel may refuse it in one piece.",
+        )
+
+
+def _ephemeral_ports(case: Case) -> Iterator[Caution]:
+    """Client addresses times ports must hold the connections and those in TIME_WAIT."""
+    workload = case.workload
+    tuples, rate = workload.tuples, workload.reconnects_per_s
+    if tuples is None or not rate:
+        return
+    waiting = rate * TIME_WAIT_S
+    need = workload.conns.high + waiting
+    if need > tuples:
+        yield Caution(
+            name="ephemeral-ports",
+            severity="warning",
+            text=f"{workload.conns.high:,.0f} connections and {waiting:,.0f} tuples in TIME_WAIT "
+            f"({format_rate(rate)} for {TIME_WAIT_S} s, where the client closes first) need more "
+            f"than the {tuples:,} tuples that there are: connect() will fail unless tcp_tw_reuse "
+            "is on, more client addresses are used, or the server closes first.",
+        )
+
+
+def _model_void(case: Case) -> Iterator[Caution]:
+    """What voids the hash, which no file of the machine tells."""
+    if case.workload.balance == "hash" and case.workload.workers > 1:
+        yield Caution(
+            name="model-void",
+            severity="note",
+            text="The spread is the kernel's hash. With SO_INCOMING_CPU on a listener, a BPF "
+            "program on the group or sk_lookup, other rules hold and these chances do not; "
+            "--pid tests a live server.",
+        )
+
+
+def _saves_nothing(case: Case) -> Iterator[Caution]:
+    """A buffer below what a page holds saves nothing."""
+    for text in case.useless_savings:
+        yield Caution(name="saves-nothing", severity="note", text=text)
+
+
+def _imbalance(case: Case) -> Iterator[Caution]:
+    """A live server whose imbalance the hash does not explain."""
+    live = case.live
+    if live is not None and live.imbalance.explained is False:
+        yield Caution(name="imbalance", severity="risk", text=live.imbalance.verdict)
+
+
+def _sensitivity(case: Case) -> Iterator[Caution]:
+    """How much the answer moves when the connections are more than thought."""
+    if case.sensitivity is not None:
+        yield Caution(name="sensitivity", severity="note", text=case.sensitivity)
+
+
+_CHECKS: tuple[Callable[[Case], Iterator[Caution]], ...] = (
+    _few_clients,
+    _imbalance,
+    _benchmark_not_horizon,
+    _descriptors,
+    _mappings,
+    _overcommit,
+    _ephemeral_ports,
+    _snapshot,
+    _huge_pages,
+    _slot_pages,
+    _saves_nothing,
+    _sensitivity,
+    _model_void,
+)

@@ -1,0 +1,194 @@
+"""The strategies as rivals: each at its best layout, its memory predicted, one of them taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memplan.calibration import Calibration, Point
+from memplan.memory_model import Prediction, predict
+from memplan.plan import StrategyRow
+from memplan.planning.configuration import Configuration
+from memplan.planning.constraints import host_limits, limit_constraint
+from memplan.planning.goals import AUTO, Goals
+from memplan.planning.setup import Setup
+from memplan.planning.sizing import candidate_layouts, generous
+from memplan.planning.strategy_choice import LoadMaker, Rival, judge
+from memplan.slots_memory import SlotsMemory
+from memplan.units import format_bytes
+
+BUILT_IN = ("static", "fd", "pooled")
+"""The strategies that stand side by side, the simplest first: it wins where memory is equal."""
+_EQUAL_SHARE = 0.02
+_EQUAL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The strategies side by side, each with its prediction, and the one that is taken.
+
+    Attributes:
+        rivals: The strategies by name.
+        predictions: Their memory by name.
+        chosen: The one taken.
+        makers: Makes the load for any number of slots.
+    """
+
+    rivals: dict[str, Rival]
+    predictions: dict[str, Prediction]
+    chosen: Rival
+    makers: LoadMaker
+
+    @property
+    def prediction(self) -> Prediction:
+        """The memory of the strategy taken."""
+        return self.predictions[self.chosen.name]
+
+    def rows(self) -> tuple[StrategyRow, ...]:
+        """Return the strategies as a table."""
+        return tuple(_strategy_rows(self.rivals, self.predictions, self.chosen))
+
+
+def compare(setup: Setup, max_conn: int) -> Comparison:
+    """Return the strategies at so many slots a worker, and the one that keeps memory lowest."""
+    rivals, makers = _rivals(setup, max_conn)
+    predictions = {name: predicted(setup, rival, makers) for name, rival in rivals.items()}
+    chosen = rivals[_choose(setup, rivals, predictions)]
+    return Comparison(rivals=rivals, predictions=predictions, chosen=chosen, makers=makers)
+
+
+def wished(goals: Goals) -> tuple[str, dict[str, str]]:
+    """Return the strategy asked for and its settings, from `NAME` or `NAME:KEY=VALUE,..`."""
+    name, _, settings = goals.strategy.partition(":")
+    pairs = dict(part.partition("=")[::2] for part in settings.split(",") if part)
+    return name, pairs
+
+
+def load_maker(setup: Setup) -> LoadMaker:
+    """Return what makes the strategies' load."""
+    return LoadMaker(
+        workload=setup.workload,
+        model=setup.model,
+        need=setup.need,
+        horizon_s=setup.horizon_s,
+        max_fd=setup.goals.max_fd,
+        page_bytes=host_limits(setup.host).page_bytes,
+    )
+
+
+def _rivals(setup: Setup, max_conn: int) -> tuple[dict[str, Rival], LoadMaker]:
+    name, pairs = wished(setup.goals)
+    names = BUILT_IN if name == AUTO else tuple(dict.fromkeys((*BUILT_IN, name)))
+    limits = host_limits(setup.host)
+    makers = load_maker(setup)
+    load = makers.load(max_conn)
+    layouts = candidate_layouts(setup.need, setup.goals)
+    rivals = {
+        one: judge(
+            one,
+            layouts=layouts,
+            load=load,
+            host=limits,
+            pairs=pairs if one == name else {},
+        )
+        for one in names
+    }
+    return rivals, makers
+
+
+def slots_memory(rival: Rival) -> SlotsMemory:
+    """Return a strategy's memory at the high water as the memory model takes it."""
+    footprint = rival.footprint
+    return SlotsMemory(
+        strategy=rival.name,
+        virtual_bytes=footprint.virtual_bytes,
+        table_bytes=footprint.table_bytes,
+        resident_bytes=round(footprint.high_water.mean_bytes),
+        low_bytes=round(footprint.high_water.low_bytes),
+        high_bytes=round(footprint.high_water.high_bytes),
+        mappings=round(footprint.mappings),
+        slot_bytes_now=round(footprint.now.mean_bytes),
+    )
+
+
+def predicted(setup: Setup, rival: Rival, makers: LoadMaker | None) -> Prediction:
+    """Return the memory of a strategy, calibrated by what was measured."""
+    evidence = setup.evidence
+    return predict(
+        setup.workload,
+        slots_memory(rival),
+        calibration_process=fitted(evidence.rss),
+        calibration_charge=fitted(evidence.charge),
+        host=setup.host,
+        measured_slots=None if makers is None else _measured_slots(setup, makers),
+    )
+
+
+def fitted(points: tuple[Point, ...]) -> Calibration | None:
+    """Return the calibration of what was measured, None where nothing was."""
+    return Calibration.fit(points) if points else None
+
+
+def _measured_slots(setup: Setup, makers: LoadMaker) -> SlotsMemory | None:
+    """Return the slots of today's configuration, in which memory was measured, where it is said."""
+    current = setup.evidence.current
+    if (
+        current is None
+        or not current.says_layout
+        or not (setup.evidence.rss or setup.evidence.charge)
+    ):
+        return None
+    return slots_memory(rival_of(setup, makers, current))
+
+
+def rival_of(setup: Setup, makers: LoadMaker, current: Configuration) -> Rival:
+    """Return a configuration's own strategy and slot under the load."""
+    max_conn = current.max_conn or generous(setup.required(setup.horizon_s).high)
+    return judge(
+        current.strategy or BUILT_IN[0],
+        layouts=[current.layout],
+        load=makers.load(max_conn),
+        host=host_limits(setup.host),
+        pairs=current.settings,
+    )
+
+
+def _choose(setup: Setup, rivals: dict[str, Rival], predictions: dict[str, Prediction]) -> str:
+    name, _ = wished(setup.goals)
+    if name != AUTO:
+        return name
+    able = [one for one, rival in rivals.items() if all(limit.ok for limit in rival.limits)]
+    names = able or list(rivals)
+    least = min(predictions[one].charge.bytes for one in names)
+    equal = least + max(_EQUAL_BYTES, _EQUAL_SHARE * least)
+    return next(one for one in names if predictions[one].charge.bytes <= equal)
+
+
+def _strategy_rows(
+    rivals: dict[str, Rival], predictions: dict[str, Prediction], chosen: Rival
+) -> Iterator[StrategyRow]:
+    least = predictions[chosen.name].charge.bytes
+    for name, rival in rivals.items():
+        footprint = rival.footprint
+        more = predictions[name].charge.bytes - least
+        broken = [limit.name for limit in rival.limits if not limit.ok]
+        if broken:
+            verdict = f"runs into {', '.join(broken)}"
+        elif name == chosen.name:
+            verdict = rival.strategy.summary
+        elif more >= 0:
+            verdict = f"{format_bytes(more)} more in the container"
+        else:
+            verdict = f"{format_bytes(-more)} less in the container"
+        yield StrategyRow(
+            name=name,
+            chosen=name == chosen.name,
+            layout=rival.layout,
+            virtual_bytes=footprint.virtual_bytes,
+            resident_bytes=footprint.now.mean_bytes,
+            high_water_bytes=footprint.high_water.mean_bytes,
+            high_water_low_bytes=footprint.high_water.low_bytes,
+            high_water_high_bytes=footprint.high_water.high_bytes,
+            idle_conn_bytes=footprint.idle_conn_bytes,
+            mappings=footprint.mappings,
+            constraints=tuple(limit_constraint(limit) for limit in rival.limits),
+            verdict=verdict,
+        )

@@ -1,0 +1,183 @@
+"""From a set-up to a plan."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memplan.answer import SlotsAnswer
+from memplan.plan import Constraint, Plan, RegionChange
+from memplan.planning.case import Case
+from memplan.planning.cautions import cautions
+from memplan.planning.changes import region_changes
+from memplan.planning.comparison import Comparison, compare, fitted, predicted, rival_of
+from memplan.planning.constraints import (
+    binding_of,
+    limit_constraint,
+    memory_constraint,
+    overflow_constraint,
+)
+from memplan.planning.goals import Evidence, Goals
+from memplan.planning.settings import settings_of
+from memplan.planning.setup import Setup, set_up
+from memplan.planning.sizing import generous
+from memplan.planning.strategy_choice import Rival
+from memplan.planning.tables import churn_table, probabilities, slots_table
+from memplan.slot_layout import SlotLayout
+from memplan.slots import descriptors_of
+from memplan.units import format_bytes, format_duration, format_rate
+from memplan.workload import Workload
+
+if TYPE_CHECKING:
+    from memplan.profiler.host import HostFacts
+    from memplan.profiler.live_server import LiveServer
+
+
+def make_plan(
+    workload: Workload,
+    goals: Goals,
+    evidence: Evidence,
+    *,
+    host: "HostFacts | None" = None,
+    live: "LiveServer | None" = None,
+    assumed: tuple[str, ...] = (),
+) -> Plan:
+    """Return the plan for a load.
+
+    Args:
+        workload: The load.
+        goals: What must hold, and what is fixed.
+        evidence: What was measured, and what runs today.
+        host: The machine that it is for; None reads this one.
+        live: The live server that `evidence.pid` names, already read.
+        assumed: What was filled in before, in words.
+
+    Raises:
+        UsageError: The wishes contradict each other.
+    """
+    if host is None:
+        from memplan.profiler.host import read_host
+
+        host = read_host()
+    setup = set_up(workload, goals, evidence, host=host, live=live)
+    required = setup.required(setup.horizon_s)
+    max_conn = goals.max_conn or generous(required.high)
+    comparison = compare(setup, max_conn)
+    constraints = _constraints(setup, comparison, max_conn)
+    return Plan(
+        workload=setup.workload,
+        basis=_basis(setup),
+        overflow=goals.overflow,
+        settings=tuple(settings_of(setup, comparison.chosen, required, max_conn)),
+        required=required,
+        slots_table=tuple(slots_table(setup, comparison, required, max_conn)),
+        churn_table=churn_table(setup) if setup.horizon_s is None else None,
+        strategies=comparison.rows(),
+        prediction=comparison.prediction,
+        constraints=constraints,
+        binding=binding_of(constraints),
+        probabilities=tuple(probabilities(setup, max_conn)),
+        cautions=cautions(_case(setup, required, comparison.chosen, max_conn)),
+        changes=_changes(setup, comparison),
+        assumptions=(*assumed, *_assumptions(setup)),
+    )
+
+
+def _constraints(setup: Setup, comparison: Comparison, max_conn: int) -> tuple[Constraint, ...]:
+    return (
+        overflow_constraint(setup.goals, setup.overflow(max_conn, setup.horizon_s), max_conn),
+        memory_constraint(setup.goals, setup.host, comparison.prediction.charge),
+        *(limit_constraint(limit) for limit in comparison.chosen.limits),
+    )
+
+
+def _case(setup: Setup, required: SlotsAnswer, chosen: Rival, max_conn: int) -> Case:
+    return Case(
+        workload=setup.workload,
+        goals=setup.goals,
+        host=setup.host,
+        model=setup.model,
+        horizon_s=setup.horizon_s,
+        required=required,
+        max_conn=max_conn,
+        descriptors=descriptors_of(chosen.load),
+        strategy=chosen.name,
+        layout=chosen.layout,
+        virtual_bytes=chosen.footprint.virtual_bytes,
+        current=setup.evidence.current,
+        live=setup.live,
+        useless_savings=tuple(_useless_savings(setup, chosen)),
+        sensitivity=_sensitivity(setup, max_conn),
+    )
+
+
+def _useless_savings(setup: Setup, chosen: Rival) -> Iterator[str]:
+    """Yield the buffers that could be halved for nothing, so that nobody does it in hope."""
+    for name in ("recv", "body", "write"):
+        size, needed = chosen.layout.size_of(name), getattr(setup.need, name)
+        half = size // 2
+        if not half or needed is None or needed > half:
+            continue
+        smaller = SlotLayout(
+            tuple(
+                replace(one, size_bytes=half) if one.name == name else one
+                for one in chosen.layout.fields
+            ),
+            chosen.layout.align_bytes,
+        )
+        footprint = chosen.strategy.footprint(chosen.load, smaller, chosen.settings)
+        saved = chosen.footprint.high_water.mean_bytes - footprint.high_water.mean_bytes
+        if saved <= 0.005 * chosen.footprint.high_water.mean_bytes:
+            yield (
+                f"{name} at {format_bytes(half)} instead of {format_bytes(size)} would save "
+                f"nothing: {chosen.name} makes the same pages resident."
+            )
+
+
+def _sensitivity(setup: Setup, max_conn: int) -> str | None:
+    if setup.workload.balance != "hash" or setup.model.workers == 1:
+        return None
+    found = setup.model.sensitivity(max_conn)
+    if setup.workload.conns.exact:
+        return None
+    return (
+        f"MAX_CONN {max_conn} overflows with {found.low.value:.2g} at "
+        f"{setup.workload.conns.low:,.0f} connections and {found.high.value:.2g} at "
+        f"{setup.workload.conns.high:,.0f}; one percent more connections multiplies the chance by "
+        f"about {1.01**found.elasticity:.2g}."
+    )
+
+
+def _changes(setup: Setup, comparison: Comparison) -> tuple[RegionChange, ...]:
+    current = setup.evidence.current
+    if current is None or not current.says_layout:
+        return ()
+    before = rival_of(setup, comparison.makers, current)
+    return region_changes(
+        predicted(setup, before, comparison.makers),
+        comparison.prediction,
+        before,
+        comparison.chosen,
+    )
+
+
+def _basis(setup: Setup) -> str:
+    if setup.horizon_s is None:
+        return "snapshot"
+    rate = format_rate(setup.workload.reconnects_per_s or 0.0)
+    return f"{format_duration(setup.horizon_s)} of {rate} reconnects"
+
+
+def _assumptions(setup: Setup) -> Iterator[str]:
+    if not setup.need.known:
+        yield (
+            "a page for each of recv, body and write, all written: give --request-bytes, "
+            "--body-bytes, --response-bytes and --pipeline to size them"
+        )
+    if setup.workload.active_fraction == 1:
+        yield "every connection may have bytes in flight at once (--active)"
+    for fit in (fitted(setup.evidence.rss), fitted(setup.evidence.charge)):
+        if fit is not None:
+            yield from fit.assumptions
+            yield from fit.warnings
+    if setup.live is not None:
+        yield from setup.live.notes

@@ -1,0 +1,123 @@
+"""What is known before any decision: the load, the spread of connections, the evidence."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from memplan.answer import Answer, SlotsAnswer
+from memplan.calibration import Point
+from memplan.errors import UsageError
+from memplan.planning.goals import Evidence, Goals
+from memplan.planning.sizing import BufferNeed, buffer_need
+from memplan.reuseport_model import ReuseportModel
+from memplan.units import DAY
+from memplan.workload import Workload
+
+if TYPE_CHECKING:
+    from memplan.profiler.host import HostFacts
+    from memplan.profiler.live_server import LiveServer
+
+DEFAULT_HORIZON_S = 30 * DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is known before any decision.
+
+    Attributes:
+        workload: The load.
+        goals: What must hold.
+        evidence: What was measured.
+        host: The machine.
+        live: A live server, where read.
+        model: The spread of connections over workers.
+        horizon_s: The time that the target holds over; None for a snapshot.
+        need: What the traffic asks of the buffers.
+    """
+
+    workload: Workload
+    goals: Goals
+    evidence: Evidence
+    host: "HostFacts"
+    live: "LiveServer | None"
+    model: ReuseportModel
+    horizon_s: float | None
+    need: BufferNeed
+
+    def overflow(self, max_conn: int, horizon_s: float | None) -> Answer:
+        """Return the chance of an overflow within a time, or at one moment."""
+        if horizon_s is None:
+            return self.model.overflow_probability(max_conn)
+        return self.model.overflow_within(max_conn, horizon_s)
+
+    def required(self, horizon_s: float | None) -> SlotsAnswer:
+        """Return the smallest MAX_CONN that holds the target."""
+        if horizon_s is None:
+            return self.model.required_slots(self.goals.overflow)
+        return self.model.required_slots_within(self.goals.overflow, horizon_s)
+
+
+def set_up(
+    workload: Workload,
+    goals: Goals,
+    evidence: Evidence,
+    *,
+    host: "HostFacts",
+    live: "LiveServer | None" = None,
+) -> Setup:
+    """Return what is known of a load, its horizon filled in and a live server's memory added.
+
+    Raises:
+        UsageError: The wishes contradict each other.
+    """
+    horizon_s = _horizon(workload)
+    return Setup(
+        workload=replace(workload, horizon_s=horizon_s),
+        goals=goals,
+        evidence=_with_live(evidence, live),
+        host=host,
+        live=live,
+        model=_model(workload),
+        horizon_s=horizon_s,
+        need=buffer_need(workload.traffic),
+    )
+
+
+def _horizon(workload: Workload) -> float | None:
+    if workload.reconnects_per_s:
+        return DEFAULT_HORIZON_S if workload.horizon_s is None else workload.horizon_s
+    if workload.horizon_s is not None and workload.reconnects_per_s is None:
+        raise UsageError(
+            "a horizon needs a reconnect rate: connections that stay do not move; "
+            "give --reconnect-rate, such as 100/s"
+        )
+    return None
+
+
+def _model(workload: Workload) -> ReuseportModel:
+    model = ReuseportModel(
+        workers=workload.workers,
+        conns=workload.conns,
+        weights=workload.weights,
+        population=workload.population,
+        reconnects_per_s=workload.reconnects_per_s,
+        horizon_s=workload.horizon_s,
+        linger_s=workload.linger_s,
+        client_tuples=workload.client_tuples,
+        client_addresses=workload.client_addresses,
+        ports_per_address=workload.ports_per_address,
+        balance=workload.balance,
+    )
+    return model.with_workers_lost(workload.workers_lost) if workload.workers_lost else model
+
+
+def _with_live(evidence: Evidence, live: "LiveServer | None") -> Evidence:
+    """Return the evidence with what the live server takes now as one more point."""
+    if live is None:
+        return evidence
+    conns = float(live.connections)
+    rss = (*evidence.rss, Point(conns=conns, bytes=live.pss_bytes, account="process"))
+    charge = evidence.charge
+    if live.charge is not None and live.charge.is_the_servers:
+        size = live.charge.charge.charge_bytes
+        charge = (*charge, Point(conns=conns, bytes=size, account="charge"))
+    return replace(evidence, rss=rss, charge=charge)

@@ -1,0 +1,139 @@
+"""Each slot strategy at its own best layout, so that the strategies can be compared."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from memplan.planning.sizing import BufferNeed
+from memplan.reuseport_model import ReuseportModel
+from memplan.slots import Footprint, HostLimits, Limit, SlotLayout, SlotLoad, SlotStrategy
+from memplan.slots import find_strategy as strategy_of
+from memplan.workload import Workload
+
+_SAME = 1.005
+"""Layouts within half a percent of the least memory count as equal: the roomier one is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A strategy with the layout that it is judged by.
+
+    Attributes:
+        strategy: The strategy.
+        settings: Its own settings.
+        layout: Its slot.
+        load: The load as it meets it.
+        footprint: The memory that it takes.
+        limits: The limits that it runs into.
+    """
+
+    strategy: SlotStrategy[Any]
+    settings: object
+    layout: SlotLayout
+    load: SlotLoad
+    footprint: Footprint
+    limits: tuple[Limit, ...]
+
+    @property
+    def name(self) -> str:
+        """The strategy's name."""
+        return self.strategy.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadMaker:
+    """Makes the load of a strategy from the spread of connections, worked out once.
+
+    Attributes:
+        workload: The load.
+        model: The spread of connections over workers.
+        need: What the traffic writes of each field.
+        horizon_s: The time over which memory reaches its high water; None for a snapshot.
+        max_fd: Entries of a table indexed by descriptor; None makes it as large as is needed.
+        page_bytes: Size of a page.
+    """
+
+    workload: Workload
+    model: ReuseportModel
+    need: BufferNeed
+    horizon_s: float | None
+    max_fd: int | None
+    page_bytes: int
+    _spread: tuple[float, float, float, float] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        marginal = self.model.worker_marginal()
+        mean, sd = marginal.mean, marginal.sd
+        high = (mean, sd)
+        if self.horizon_s is not None:
+            running = self.model.running_max(self.horizon_s)
+            high = (running.mean(), running.sd())
+        object.__setattr__(self, "_spread", (mean, sd, *high))
+
+    def load(self, max_conn: int) -> SlotLoad:
+        """Return the load for so many slots a worker."""
+        workload = self.workload
+        mean, sd, high_mean, high_sd = self._spread
+        rate = workload.reconnects_per_s or 0.0
+        return SlotLoad(
+            workers=workload.workers - workload.workers_lost,
+            max_conn=max_conn,
+            conns=workload.conns.median,
+            load_mean=mean,
+            load_sd=sd,
+            high_mean=high_mean,
+            high_sd=high_sd,
+            conns_high=workload.conns.high + rate * workload.linger_s,
+            max_fd=self.max_fd,
+            active_fraction=workload.active_fraction,
+            used_active=self.used,
+            accepts=None
+            if self.horizon_s is None
+            else mean + rate * self.horizon_s / workload.workers,
+            process_model=workload.process_model,
+            page_bytes=self.page_bytes,
+        )
+
+    @property
+    def used(self) -> Mapping[str, int]:
+        """Bytes that an active connection writes of each field; unknown ones are written whole."""
+        sizes = {"recv": self.need.recv, "body": self.need.body, "write": self.need.write}
+        return {name: size for name, size in sizes.items() if size is not None}
+
+
+def judge(
+    name: str,
+    *,
+    layouts: Iterable[SlotLayout],
+    load: SlotLoad,
+    host: HostLimits,
+    pairs: Mapping[str, str],
+) -> Rival:
+    """Return a strategy at the layout that makes least memory resident at the high water.
+
+    Args:
+        name: The strategy's name.
+        layouts: The layouts to compare, at least one.
+        load: The load.
+        host: What the machine allows.
+        pairs: The strategy's own settings, as typed.
+
+    Raises:
+        UsageError: There is no such strategy, or a setting does not fit it.
+    """
+    strategy = strategy_of(name)
+    settings = strategy.settings_of(pairs)
+    tried = [(layout, strategy.footprint(load, layout, settings)) for layout in layouts]
+    least = min(footprint.high_water.mean for _, footprint in tried)
+    layout, footprint = max(
+        (one for one in tried if one[1].high_water.mean <= least * _SAME),
+        key=lambda one: one[0].slot_bytes,
+    )
+    return Rival(
+        strategy=strategy,
+        settings=settings,
+        layout=layout,
+        load=load,
+        footprint=footprint,
+        limits=strategy.limits(load, layout, host, settings),
+    )

@@ -1,0 +1,1 @@
+"""The built-in slot strategies, one a file, and what laying them out for real takes."""
