@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Rounding may put a chance a hair outside of [0, 1]. */
 static uint64_t as_fraction(double chance) {
+  if (chance <= 0) return 0;
   return chance >= 1 ? UINT64_MAX : (uint64_t)ldexp(chance, 64);
 }
 

@@ -27,57 +27,55 @@ from memplan.answer import Answer, SlotsAnswer
 from memplan.errors import UsageError
 from memplan.lingering import slots_held
 from memplan.load_chain import RELATIVE_ERROR, LoadChain
+from memplan.occupancy import chances
 from memplan.running_maximum import RunningMaximum
+from memplan.worker_classes import WorkerClass
 
-Caps = int | Sequence[int]
-"""Slots a worker, max_conn: one number for all, or one for each class of workers."""
+Classes = Sequence[WorkerClass]
+"""All workers of the group; shares add up to one."""
 
-# Beyond that many classes, neighbours are merged, downwards for one end and upwards for the other.
-_MOST_CLASSES = 256
+MOST_CLASSES = 256
+"""Classes up to which each has its own chain; beyond, neighbours are merged into a bracket."""
+
 _CLOSED = "first passage, union of workers"
 _OPEN = "first passage, independent workers"
 _LINGERING = "first passage, lingering slots in the mean (approximation)"
+# The snapshot is made exact where its two cheap bounds, which differ by half the square of the
+# sum, would show in the answer.
+_SHOWS = 1e-10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Churn:
-    """Workers of one group, by classes of equal chance, and how connections come and go.
+    """How connections come and go.
 
     Attributes:
         conns: Connections in all (closed) or in the mean (open).
-        counts: Number of workers in each class.
-        chances: Chance of one worker of each class to get a new connection.
         reconnects_per_s: Connections that close and reopen each second, in all.
         linger_s: Time for which a closed connection still holds its slot.
         population: `closed` for a fixed number of connections, `open` for Poisson arrivals.
     """
 
     conns: float
-    counts: tuple[int, ...]
-    chances: tuple[float, ...]
     reconnects_per_s: float
     linger_s: float = 0.0
     population: Literal["closed", "open"] = "closed"
 
     def __post_init__(self) -> None:
-        if len(self.counts) != len(self.chances) or not self.counts:
-            raise UsageError("each class of workers needs one count and one chance")
-        if min(self.counts) < 1 or not all(0 < chance <= 1 for chance in self.chances):
-            raise UsageError("a class needs at least one worker and a chance in (0, 1]")
-        if not (self.conns > 0 and 0 <= self.reconnects_per_s < math.inf):
-            raise UsageError("churn needs connections, and reconnects of zero or more a second")
-        if not 0 <= self.linger_s < math.inf:
-            raise UsageError(f"linger must be zero or more seconds, not {self.linger_s:g}")
+        if not 0 < self.conns < math.inf:
+            raise UsageError(f"churn needs connections, not {self.conns:g}")
+        for name in ("reconnects_per_s", "linger_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} must be zero or more, not {getattr(self, name):g}")
 
     @property
     def lingering(self) -> float:
         """Slots that closed connections still hold, over all workers, in the mean."""
         return self.reconnects_per_s * self.linger_s
 
-    @property
-    def mergeable(self) -> bool:
-        """Whether there are so many classes that neighbours are merged."""
-        return len(self.counts) > _MOST_CLASSES
+    def lengthened(self) -> "Churn":
+        """Return the same churn with its lingering slots as further connections, in the mean."""
+        return replace(self, conns=self.conns + self.lingering, linger_s=0.0)
 
     def turnovers(self, horizon_s: float) -> float:
         """Return how often each connection reconnects within the horizon, in the mean."""
@@ -85,208 +83,212 @@ class Churn:
             raise UsageError(f"a horizon is zero or more seconds, not {horizon_s:g}")
         return self.reconnects_per_s * horizon_s / self.conns
 
-    def chain(self, chance: float) -> LoadChain:
-        """Return the load of one worker with this chance, without lingering slots."""
+    def chain(self, share: float) -> LoadChain:
+        """Return the load of one worker with this share, without lingering slots."""
         if self.population == "open":
-            return LoadChain.open(self.conns * chance)
-        return LoadChain.closed(self.conns, chance)
+            return LoadChain.open(self.conns * share)
+        return LoadChain.closed(self.conns, share)
 
-    def lengthened(self) -> "Churn":
-        """Return the same churn with its lingering slots as further connections, in the mean."""
-        return replace(self, conns=self.conns + self.lingering, linger_s=0.0)
-
-    def caps_by_class(self, caps: Caps) -> tuple[int, ...]:
-        """Return the slots a worker of each class, checked."""
-        by_class = (caps,) * len(self.counts) if isinstance(caps, int) else tuple(caps)
-        if len(by_class) != len(self.counts):
-            raise UsageError(f"{len(self.counts)} classes need as many caps, not {len(by_class)}")
-        if min(by_class) < 0:
-            raise UsageError(f"max_conn must be zero or more, not {min(by_class)}")
-        return by_class
-
-    def overflow_within(self, caps: Caps, horizon_s: float) -> Answer:
+    def overflow_within(self, classes: Classes, horizon_s: float) -> Answer:
         """Return the chance that some worker has more connections than slots within a horizon.
 
         Being over at the start counts; a horizon of zero is the snapshot.
 
         Args:
-            caps: Slots a worker, for all or for each class.
+            classes: All workers with their caps.
             horizon_s: The horizon, in seconds.
         """
-        caps = self.caps_by_class(caps)
-        if self.mergeable:
-            return between(self, caps, lambda part, own: part.overflow_within(own, horizon_s))
+        if len(classes) > MOST_CLASSES:
+            return between(self, classes, lambda part: self.overflow_within(part, horizon_s))
         if self.lingering > 0:
-            return self._overflow_lingering(caps, horizon_s)
+            return self._overflow_lingering(classes, horizon_s)
         turnovers = self.turnovers(horizon_s)
-        chains = [self.chain(chance) for chance in self.chances]
-        start = [chain.exceeds(cap, 0.0) for chain, cap in zip(chains, caps, strict=True)]
-        end = [chain.exceeds(cap, turnovers) for chain, cap in zip(chains, caps, strict=True)]
+        chains = [(self.chain(share), cap) for _, share, cap in classes]
+        start = [chain.exceeds(cap, 0.0) for chain, cap in chains]
+        end = [chain.exceeds(cap, turnovers) for chain, cap in chains]
         if self.population == "open":
-            return Answer.exactly(any_of(self.counts, end), _OPEN, RELATIVE_ERROR)
-        return self.together(caps, start, end)
+            return Answer.exactly(any_of(classes, end), _OPEN, RELATIVE_ERROR)
+        return self.together(classes, start, end)
 
-    def together(
-        self, caps: tuple[int, ...], start: Sequence[float], end: Sequence[float]
-    ) -> Answer:
+    def together(self, classes: Classes, start: Sequence[float], end: Sequence[float]) -> Answer:
         """Return the chance that any worker overflows, from those of one worker of each class.
 
         Args:
-            caps: Slots a worker of each class.
+            classes: All workers with their caps.
             start: Chance to be over at time 0.
             end: Chance to have been over by the end of the horizon.
         """
-        risen = sum(n * (b - a) for n, a, b in zip(self.counts, start, end, strict=True))
-        snapshot = self._snapshot(caps, start, worth=risen)
+        risen = sum(c.workers * (b - a) for c, a, b in zip(classes, start, end, strict=True))
+        snapshot = self._snapshot(classes, start, beside=risen)
         later = [(b - a) / (1 - a) if a < 1 else 0.0 for a, b in zip(start, end, strict=True)]
-        value = snapshot.value + (1 - snapshot.value) * any_of(self.counts, later)
-        low = max(any_of(self.counts, end), snapshot.low)
+        value = snapshot.value + (1 - snapshot.value) * any_of(classes, later)
+        low = max(any_of(classes, end), snapshot.low)
         return bracketed(value, low, min(1.0, snapshot.high + risen), _CLOSED)
 
-    def required_slots_within(self, overflow: float, horizon_s: float) -> SlotsAnswer:
+    def required_slots_within(
+        self, classes: Classes, overflow: float, horizon_s: float
+    ) -> SlotsAnswer:
         """Return the fewest slots a worker that keep overflow within a target over a horizon.
 
         Args:
+            classes: All workers; their caps are not looked at, all get the same.
             overflow: The target, between 0 and 1.
             horizon_s: The horizon, in seconds.
         """
-        if not 0 < overflow < 1:
-            raise UsageError(f"an overflow target lies between 0 and 1, not at {overflow:g}")
-        known: dict[int, Answer] = {}
-
-        def answer(slots: int) -> Answer:
-            if slots not in known:
-                known[slots] = self.overflow_within(slots, horizon_s)
-            return known[slots]
-
-        guess = self._about_enough(overflow, horizon_s)
-        slots = fewest(lambda m: answer(m).value <= overflow, guess)
-        return SlotsAnswer(
-            slots=slots,
-            low=fewest(lambda m: answer(m).low <= overflow, slots),
-            high=fewest(lambda m: answer(m).high <= overflow, slots),
-            overflow=answer(slots),
-            method=answer(slots).method,
+        return fewest_slots(
+            lambda slots: self.overflow_within(with_cap(classes, slots), horizon_s),
+            overflow,
+            self._about_enough(classes, overflow, horizon_s),
         )
 
-    def lasts_s(self, caps: Caps, overflow: float) -> float:
+    def lasts_s(self, classes: Classes, overflow: float) -> float:
         """Return for how many seconds the point of an overflow's chance stays within a target.
 
         Zero if the snapshot is beyond it already; infinite if a horizon of 1e12 turnovers is not.
+
+        Args:
+            classes: All workers with their caps.
+            overflow: The target, between 0 and 1.
         """
-        if self.overflow_within(caps, 0.0).value > overflow:
+
+        def within(horizon_s: float) -> bool:
+            return self.overflow_within(classes, horizon_s).value <= overflow
+
+        if not within(0.0):
             return 0.0
         if self.reconnects_per_s == 0:
             return math.inf
         unit_s = self.conns / self.reconnects_per_s
         low, high = math.log(1e-12), math.log(1e12)
-        if self.overflow_within(caps, math.exp(high) * unit_s).value <= overflow:
+        if within(math.exp(high) * unit_s):
             return math.inf
         while high - low > 1e-6:
             middle = (low + high) / 2
-            if self.overflow_within(caps, math.exp(middle) * unit_s).value <= overflow:
-                low = middle
-            else:
-                high = middle
+            low, high = (middle, high) if within(math.exp(middle) * unit_s) else (low, middle)
         return math.exp(low) * unit_s
 
-    def running_maximum(self, horizon_s: float) -> tuple[RunningMaximum, ...]:
-        """Return the law of one worker's running maximum over a horizon, for each class.
+    def running_maximum(self, share: float, horizon_s: float) -> RunningMaximum:
+        """Return the law of one worker's running maximum over a horizon.
 
         Exact but for lingering slots, which are taken as further connections, in the mean.
+
+        Args:
+            share: The worker's chance of a new connection.
+            horizon_s: The horizon, in seconds.
         """
-        part = self.lengthened() if self.lingering > 0 else self
-        turnovers = part.turnovers(horizon_s)
-        return tuple(
-            RunningMaximum.of_chain(part.chain(chance), turnovers) for chance in self.chances
-        )
+        churn = self.lengthened() if self.lingering > 0 else self
+        return RunningMaximum.of_chain(churn.chain(share), churn.turnovers(horizon_s))
 
-    def _snapshot(self, caps: tuple[int, ...], start: Sequence[float], *, worth: float) -> Answer:
-        """Return the chance of an overflow at time 0.
+    def _snapshot(self, classes: Classes, start: Sequence[float], *, beside: float) -> Answer:
+        """Return the chance of an overflow at time 0, exactly where that shows beside the rest."""
+        union = sum(c.workers * chance for c, chance in zip(classes, start, strict=True))
+        whole = math.isclose(sum(c.workers * c.share for c in classes), 1.0, rel_tol=1e-9)
+        shows = union * union > _SHOWS * (union + beside)
+        if shows and whole and self.conns == int(self.conns):
+            return chances(int(self.conns), classes).overflow()
+        independent = any_of(classes, start)
+        return bracketed(independent, independent, min(1.0, union), "Bonferroni bound")
 
-        Exact unless it does not matter beside what comes later, which is `worth`.
-        """
-        union = sum(n * chance for n, chance in zip(self.counts, start, strict=True))
-        return Answer(
-            value=any_of(self.counts, start),
-            low=any_of(self.counts, start),
-            high=min(1.0, union),
-            method="Bonferroni bound",
-            relative_error=RELATIVE_ERROR,
-        )
-
-    def _overflow_lingering(self, caps: tuple[int, ...], horizon_s: float) -> Answer:
-        low = replace(self, linger_s=0.0).overflow_within(caps, horizon_s)
-        point = self.lengthened().overflow_within(caps, horizon_s)
+    def _overflow_lingering(self, classes: Classes, horizon_s: float) -> Answer:
+        low = replace(self, linger_s=0.0).overflow_within(classes, horizon_s)
+        point = self.lengthened().overflow_within(classes, horizon_s)
         high = 0.0
-        for count, chance, cap in zip(self.counts, self.chances, caps, strict=True):
-            held = slots_held(self.chain(chance), self.lingering * chance, cap)
-            crossings = self.reconnects_per_s * horizon_s * chance * held.at
-            high += count * (held.above + crossings)
+        for workers, share, cap in classes:
+            held = slots_held(self.chain(share), self.lingering * share, cap)
+            crossings = self.reconnects_per_s * horizon_s * share * held.at
+            high += workers * (held.above + crossings)
         return bracketed(point.value, low.low, min(1.0, high), _LINGERING)
 
-    def _about_enough(self, overflow: float, horizon_s: float) -> int:
-        """Return slots that keep the expected number of overflows within a target, or nearly so."""
-        part = self.lengthened() if self.lingering > 0 else self
-        turnovers = part.turnovers(horizon_s)
-        biggest = part.chain(max(part.chances))
-        expected = sum(part.counts) * (biggest.above() + turnovers * biggest.flux())
-        return biggest.first + int((expected > overflow).sum())
+    def _about_enough(self, classes: Classes, overflow: float, horizon_s: float) -> int:
+        """Return the slots at which the expected number of overflows is about a target."""
+        churn = self.lengthened() if self.lingering > 0 else self
+        chain = churn.chain(max(c.share for c in classes))
+        expected = chain.above() + churn.turnovers(horizon_s) * chain.flux()
+        workers = sum(c.workers for c in classes)
+        return chain.first + int((workers * expected > overflow).sum())
 
 
-def any_of(counts: Sequence[int], chances: Sequence[float]) -> float:
-    """Return the chance of any of independent events, so many of each chance."""
-    if any(chance >= 1 for chance in chances):
-        return 1.0
-    return 0.0 - math.expm1(sum(n * math.log1p(-p) for n, p in zip(counts, chances, strict=True)))
+def with_cap(classes: Classes, cap: int) -> list[WorkerClass]:
+    """Return the same workers, all with this cap."""
+    return [worker._replace(cap=cap) for worker in classes]
 
 
-def between(
-    churn: Churn,
-    caps: tuple[int, ...],
-    answer: Callable[[Churn, tuple[int, ...]], Answer],
-) -> Answer:
-    """Answer by merged classes, for a quantity that grows with chances and falls with caps.
-
-    Neighbouring classes are merged twice: with the least chance and the largest cap of each group
-    for the low end, with the greatest chance and the smallest cap for the high end.
-    """
-    merged = sorted(
-        zip(churn.counts, churn.chances, caps, strict=True),
-        key=lambda worker: (worker[2] - churn.conns * worker[1]) / math.sqrt(worker[1]),
-    )
-    size = math.ceil(len(merged) / _MOST_CLASSES)
-    groups = [merged[i : i + size] for i in range(0, len(merged), size)]
-    counts = tuple(sum(n for n, _, _ in group) for group in groups)
-    ends: list[Answer] = []
-    for pick, other in ((min, max), (max, min)):
-        chances = tuple(pick(p for _, p, _ in group) for group in groups)
-        part = replace(churn, counts=counts, chances=chances)
-        ends.append(answer(part, tuple(other(cap for _, _, cap in group) for group in groups)))
-    low, high = ends
-    return bracketed(
-        math.sqrt(low.value * high.value), low.low, high.high, f"{high.method}, classes merged"
-    )
-
-
-def fewest(enough: Callable[[int], bool], guess: int) -> int:
-    """Return the smallest number from 0 on that is enough, searched in growing steps from a guess.
+def any_of(classes: Classes, each: Sequence[float]) -> float:
+    """Return the chance of any of independent events, one for each worker.
 
     Args:
-        enough: False up to some number and true from there on.
+        classes: All workers.
+        each: The chance for one worker of each class.
+    """
+    if max(each) >= 1:
+        return 1.0
+    none = sum(c.workers * math.log1p(-chance) for c, chance in zip(classes, each, strict=True))
+    return 0.0 - math.expm1(none)
+
+
+def between(churn: Churn, classes: Classes, answer: Callable[[Classes], Answer]) -> Answer:
+    """Answer by merged classes, for a quantity that grows with shares and falls with caps.
+
+    Neighbouring classes are merged twice: with the least share and the largest cap of each group
+    for the low end, with the greatest share and the smallest cap for the high end.
+    """
+    merged = sorted(classes, key=lambda c: (c.cap - churn.conns * c.share) / math.sqrt(c.share))
+    size = math.ceil(len(merged) / MOST_CLASSES)
+    groups = [merged[i : i + size] for i in range(0, len(merged), size)]
+    low, high = (
+        answer(
+            [
+                WorkerClass(
+                    sum(c.workers for c in group),
+                    pick(c.share for c in group),
+                    other(c.cap for c in group),
+                )
+                for group in groups
+            ]
+        )
+        for pick, other in ((min, max), (max, min))
+    )
+    value = math.sqrt(low.value * high.value)
+    return bracketed(value, low.low, high.high, f"{high.method}, classes merged")
+
+
+def fewest_slots(answer: Callable[[int], Answer], overflow: float, guess: int) -> SlotsAnswer:
+    """Return the fewest slots whose overflow is within a target, by point and by bracket.
+
+    Args:
+        answer: The overflow at a number of slots, falling.
+        overflow: The target, between 0 and 1.
         guess: Where to begin.
     """
+    if not 0 < overflow < 1:
+        raise UsageError(f"an overflow target lies between 0 and 1, not at {overflow:g}")
+    known: dict[int, Answer] = {}
+
+    def at(slots: int) -> Answer:
+        if slots not in known:
+            known[slots] = answer(slots)
+        return known[slots]
+
+    slots = _fewest(lambda m: at(m).value <= overflow, guess)
+    return SlotsAnswer(
+        slots=slots,
+        low=_fewest(lambda m: at(m).low <= overflow, slots),
+        high=_fewest(lambda m: at(m).high <= overflow, slots),
+        overflow=at(slots),
+        method=at(slots).method,
+    )
+
+
+def _fewest(enough: Callable[[int], bool], guess: int) -> int:
+    """Return the smallest number from 0 on that is enough, in growing steps from a guess."""
     step = 1
     if enough(guess):
-        good, bad = guess, -1
-        while good > 0:
-            trial = max(good - step, 0)
-            if not enough(trial):
-                bad = trial
-                break
-            good, step = trial, 2 * step
+        bad, good = guess - 1, guess
+        while bad >= 0 and enough(bad):
+            step *= 2
+            bad, good = max(bad - step, -1), bad
     else:
-        bad, good = guess, guess + step
+        bad, good = guess, guess + 1
         while not enough(good):
             step *= 2
             bad, good = good, good + step
@@ -297,7 +299,7 @@ def fewest(enough: Callable[[int], bool], guess: int) -> int:
 
 
 def bracketed(value: float, low: float, high: float, method: str) -> Answer:
-    """Return the answer, the point pulled into the bracket where rounding put it outside."""
+    """Return the answer, with a point and a low end pulled in where rounding put them outside."""
     high = max(low, high)
     return Answer(
         value=min(max(value, low), high),

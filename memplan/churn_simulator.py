@@ -50,7 +50,8 @@ class ChurnSimulation:
         Meaningful where the simulation had no caps.
         """
         over = (self.maxima > max_conn).any(axis=2)
-        return over.sum(axis=0, dtype=np.int64)
+        counts: NDArray[np.int64] = over.sum(axis=0, dtype=np.int64)
+        return counts
 
 
 def simulate_churn(
@@ -86,7 +87,7 @@ def simulate_churn(
         UsageError: An argument is out of range.
         MemplanError: The extension is missing, or memory is short.
     """
-    _check(workers, conns, reconnects_per_s, checkpoints_s, repeats, client_tuples)
+    _check(workers, conns, reconnects_per_s, checkpoints_s, repeats, linger_s, client_tuples)
     ffi, lib = load()
     shares = np.full(workers, 1 / workers) if weights is None else _shares(weights, workers)
     caps = None if max_conn is None else _caps(max_conn, workers)
@@ -101,7 +102,7 @@ def simulate_churn(
         levels,
     )
     if sim == ffi.NULL:
-        raise MemplanError("the simulation does not fit into memory, or linger_s is negative")
+        raise MemplanError("the simulation does not fit into memory")
     sim = ffi.gc(sim, lib.churn_sim_free)
 
     times = np.asarray(checkpoints_s, dtype=np.float64)
@@ -155,13 +156,15 @@ def _check(
     reconnects_per_s: float,
     checkpoints_s: Sequence[float],
     repeats: int,
+    linger_s: float,
     client_tuples: int | None,
 ) -> None:
     for name, value in (("workers", workers), ("conns", conns), ("repeats", repeats)):
         if not 1 <= value <= _MOST:
             raise UsageError(f"{name} must be between 1 and {_MOST:,}, not {value:,}")
-    if not 0 <= reconnects_per_s < math.inf:
-        raise UsageError(f"reconnects a second must be zero or more, not {reconnects_per_s:g}")
+    for name, rate in (("reconnects_per_s", reconnects_per_s), ("linger_s", linger_s)):
+        if not 0 <= rate < math.inf:
+            raise UsageError(f"{name} must be zero or more, not {rate:g}")
     if not len(checkpoints_s) or not all(
         a <= b for a, b in zip((0.0, *checkpoints_s), checkpoints_s, strict=False)
     ):

@@ -78,9 +78,8 @@ def fit_line(groups: Sequence[Group]) -> Line:
     levels = [group.mean for group in groups]
     fixed = slope = weight = centre = spread = 0.0
     for _ in range(_ROUNDS):
-        # A level near zero would let its group decide alone, so levels are kept off it.
         weights = [
-            len(group.sizes) / max(level, _LOWEST_LEVEL * overall) ** 2
+            len(group.sizes) / _off_zero(level, group) ** 2
             for group, level in zip(groups, levels, strict=True)
         ]
         rows = list(zip(weights, groups, strict=True))
@@ -94,7 +93,7 @@ def fit_line(groups: Sequence[Group]) -> Line:
         if all(abs(a - b) <= _SETTLED * overall for a, b in zip(before, levels, strict=True)):
             break
     squares = math.fsum(
-        ((size - level) / max(level, _LOWEST_LEVEL * overall)) ** 2
+        ((size - level) / _off_zero(level, group)) ** 2
         for group, level in zip(groups, levels, strict=True)
         for size in group.sizes
     )
@@ -108,6 +107,11 @@ def fit_line(groups: Sequence[Group]) -> Line:
         spread=spread,
         squares=squares,
     )
+
+
+def _off_zero(level: float, group: Group) -> float:
+    """Return a level for a weight: one near or below zero would let its group decide alone."""
+    return max(level, _LOWEST_LEVEL * group.mean)
 
 
 class Noise(NamedTuple):

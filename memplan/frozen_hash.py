@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memplan.answer import Answer, SlotsAnswer
-from memplan.churn import Caps, Churn, fewest
+from memplan.churn import Churn, Classes, fewest_slots, with_cap
 from memplan.distributions import binomial_pmf, binomial_sf
 from memplan.errors import UsageError
 from memplan.load_chain import LoadChain
@@ -42,7 +42,7 @@ _STEPS_PER_SIGMA = 4
 _NEGLIGIBLE = 1e-14
 # One worker's chance is computed at about so many numbers of owned tuples for the sampled boots.
 _TABLE_STEPS = 128
-_NEARLY_ONE = 1 - 1e-16
+_SURE = 800.0  # -log(1 - chance) of what is certain: exp(-800) is zero
 _NEARLY_ZERO = 1e-300
 # Numbers drawn in all when boots are sampled: enough for a percent, quick at any group size.
 _DRAWS = 1_000_000
@@ -84,25 +84,24 @@ class FrozenHashAnswer:
 
 
 def frozen_hash(
-    churn: Churn, tuples: int, caps: Caps, horizon_s: float, *, seed: int = 0
+    churn: Churn, tuples: int, classes: Classes, horizon_s: float, *, seed: int = 0
 ) -> FrozenHashAnswer:
     """Return the chance of an overflow within a horizon when clients are few.
 
     Args:
-        churn: How connections come and go. The chances must add up to 1 over the workers.
+        churn: How connections come and go; the population is taken as closed.
         tuples: Distinct client tuples in all, at least the number of connections.
-        caps: Slots a worker, for all or for each class.
+        classes: All workers with their caps.
         horizon_s: The horizon, in seconds.
         seed: Of the sample of boots; the same seed gives the same sample.
     """
     law = _Boots(churn, tuples, horizon_s)
-    caps = churn.caps_by_class(caps)
-    own = law.sample(caps, np.random.default_rng(seed))
+    own = law.sample(classes, np.random.default_rng(seed))
     quantiles = np.quantile(own, QUANTILE_LEVELS)
-    least = min(churn.chances)
+    least = min(worker.share for worker in classes)
     return FrozenHashAnswer(
         tuples=tuples,
-        over_boots=law.overflow(caps),
+        over_boots=law.overflow(classes),
         boot_quantiles=tuple(zip(QUANTILE_LEVELS, quantiles.tolist(), strict=True)),
         share_of_boots_above_half=float(np.mean(own > 0.5)),
         boots=len(own),
@@ -111,34 +110,22 @@ def frozen_hash(
 
 
 def required_slots_over_boots(
-    churn: Churn, tuples: int, overflow: float, horizon_s: float
+    churn: Churn, tuples: int, classes: Classes, overflow: float, horizon_s: float
 ) -> SlotsAnswer:
     """Return the fewest slots a worker that keep overflow within a target, over boots.
 
     Args:
-        churn: How connections come and go.
+        churn: How connections come and go; the population is taken as closed.
         tuples: Distinct client tuples in all.
+        classes: All workers; their caps are not looked at, all get the same.
         overflow: The target, between 0 and 1.
         horizon_s: The horizon, in seconds.
     """
     law = _Boots(churn, tuples, horizon_s)
-    known: dict[int, Answer] = {}
-
-    def answer(slots: int) -> Answer:
-        if slots not in known:
-            known[slots] = law.overflow(churn.caps_by_class(slots))
-        return known[slots]
-
-    slots = fewest(
-        lambda m: answer(m).value <= overflow,
-        churn.required_slots_within(overflow, horizon_s).slots,
-    )
-    return SlotsAnswer(
-        slots=slots,
-        low=fewest(lambda m: answer(m).low <= overflow, slots),
-        high=fewest(lambda m: answer(m).high <= overflow, slots),
-        overflow=answer(slots),
-        method=_METHOD,
+    return fewest_slots(
+        lambda slots: law.overflow(with_cap(classes, slots)),
+        overflow,
+        churn.required_slots_within(classes, overflow, horizon_s).slots,
     )
 
 
@@ -158,25 +145,25 @@ class _Boots:
                 "give more client addresses"
             )
 
-    def overflow(self, caps: tuple[int, ...]) -> Answer:
+    def overflow(self, classes: Classes) -> Answer:
         """Return the chance of an overflow, over boots."""
         start, end = [], []
-        for chance, cap in zip(self._churn.chances, caps, strict=True):
+        for _, share, cap in classes:
             # A mixture of hypergeometric laws over Bin(N, p) owned tuples is Bin(C, p).
-            start.append(LoadChain.closed(self._conns, chance).exceeds(cap, 0.0))
-            end.append(max(self._mean(cap, chance), start[-1]))
-        return replace(self._churn.together(caps, start, end), method=_METHOD)
+            start.append(LoadChain.closed(self._conns, share).exceeds(cap, 0.0))
+            end.append(max(self._mean(cap, share), start[-1]))
+        return replace(self._churn.together(classes, start, end), method=_METHOD)
 
-    def sample(self, caps: tuple[int, ...], rng: np.random.Generator) -> "FloatArray":
+    def sample(self, classes: Classes, rng: np.random.Generator) -> "FloatArray":
         """Return the own chances of sampled boots; shape (boots,)."""
-        counts = self._churn.counts
-        chances = np.repeat(self._churn.chances, counts)
-        boots = min(max(_DRAWS // len(chances), _FEWEST_BOOTS), _MOST_BOOTS)
-        owned = rng.multinomial(self._tuples, chances / chances.sum(), size=boots)
-        cap = np.repeat(caps, counts)
+        workers = [worker.workers for worker in classes]
+        shares = np.repeat([worker.share for worker in classes], workers)
+        caps = np.repeat([worker.cap for worker in classes], workers)
+        boots = min(max(_DRAWS // len(shares), _FEWEST_BOOTS), _MOST_BOOTS)
+        owned = rng.multinomial(self._tuples, shares / shares.sum(), size=boots)
         hazards = np.zeros(boots)
-        for one in np.unique(cap):
-            hazards += self._hazards(int(one), owned[:, cap == one]).sum(axis=1)
+        for cap in np.unique(caps):
+            hazards += self._hazards(int(cap), owned[:, caps == cap]).sum(axis=1)
         return -np.expm1(-hazards)
 
     def _at(self, cap: int, owned: int) -> float:
@@ -187,28 +174,28 @@ class _Boots:
             self._known[key] = chain.exceeds(cap, self._turnovers)
         return self._known[key]
 
-    def _mean(self, cap: int, chance: float) -> float:
+    def _mean(self, cap: int, share: float) -> float:
         """Return one worker's chance to overflow, over boots."""
-        sigma = math.sqrt(self._tuples * chance * (1 - chance))
+        sigma = math.sqrt(self._tuples * share * (1 - share))
         step = 1 << int(math.log2(max(sigma / _STEPS_PER_SIGMA, 1.0)))
         while True:
-            terms = self._terms(cap, chance, step)
+            terms = self._terms(cap, share, step)
             total = step * sum(terms)
             if step == 1 or abs(total - 2 * step * sum(terms[::2])) <= _TOLERANCE * total:
                 return min(total, 1.0)
             step //= 2
 
-    def _terms(self, cap: int, chance: float, step: int) -> list[float]:
+    def _terms(self, cap: int, share: float, step: int) -> list[float]:
         """Return the chances to own a number of tuples and to overflow, in steps of that number."""
         n = self._tuples
-        mean, sigma = n * chance, math.sqrt(n * chance * (1 - chance))
+        mean, sigma = n * share, math.sqrt(n * share * (1 - share))
         first = max(cap + 1, math.floor(mean - _SIGMAS * sigma - _STATES))
         terms: list[float] = []
         total = 0.0
         for owned in range(first, n + 1, step):
-            terms.append(binomial_pmf(owned, n, chance) * self._at(cap, owned))
+            terms.append(binomial_pmf(owned, n, share) * self._at(cap, owned))
             total += terms[-1]
-            if owned > mean and binomial_sf(owned, n, chance) <= _NEGLIGIBLE * total:
+            if owned > mean and binomial_sf(owned, n, share) <= _NEGLIGIBLE * total:
                 break
         return terms
 
@@ -218,7 +205,8 @@ class _Boots:
         step = max(1, (high - low) // _TABLE_STEPS)
         grid = np.append(np.arange(low, high, step), high)
         chance = np.array([self._at(cap, int(one)) for one in grid])
-        hazard = -np.log1p(-np.minimum(chance, _NEARLY_ONE))
+        hazard = np.full(len(chance), _SURE)
+        hazard[chance < 1] = -np.log1p(-chance[chance < 1])
         logs = np.log(np.maximum(hazard, _NEARLY_ZERO))
         hazards: FloatArray = np.exp(np.interp(owned, grid, logs))
         hazards[hazards < 2 * _NEARLY_ZERO] = 0.0

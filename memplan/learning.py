@@ -18,6 +18,8 @@ from memplan.extrapolation import (
 )
 from memplan.student import t_quantile
 
+_ROUNDING = 1e-9
+
 
 class Series(NamedTuple):
     """One server's memory at three numbers of connections.
@@ -75,7 +77,8 @@ def learn(series: Sequence[Series]) -> Lessons:
 
 
 def _stray(powers: Iterable[tuple[float, float]]) -> Stray:
-    votes = [(vote, max(0.0, power)) for vote, power in powers]
+    # A server on its reference does not stray, whichever way the last digit was rounded.
+    votes = [(vote, power if power > _ROUNDING else 0.0) for vote, power in powers]
     return Stray(
         servers=math.fsum(vote for vote, _ in votes),
         strayed=math.fsum(vote for vote, power in votes if power > 0),

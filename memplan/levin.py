@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from memplan.distributions import log_poisson_pmf, log_poisson_sf
-from memplan.masses import Pair, deviance, stirling_error
 from memplan.spectrum import transform
 from memplan.truncated_poisson import (
     NEGLIGIBLE_NATS,
@@ -49,8 +48,13 @@ _LOG_2PI = math.log(2 * math.pi)
 _TRUNCATION = 1e-13
 _LOG_TRUNCATION = math.log(_TRUNCATION)
 
+# Never claimed to be better: three truncations, and what rounding the bounds leave out.
+_FLOOR = 1e-12
 # Beyond that log of prod a_c/f_c, f is nothing beside prod a_c, and the two need no common factor.
 _LARGEST_LOG_RATIO = 30.0
+
+_HALVINGS = 20
+_TINY = 1e-300
 
 
 class Tail(NamedTuple):
@@ -113,8 +117,8 @@ def log_overflow(conns: int, classes: Sequence[WorkerClass], log_low: float) -> 
     large = every * np.cos(angle) - np.exp(log_within.real) * np.cos(log_within.imag)
     total, condition = _sum(np.where(near, small, large))
     steepest = max(abs(load.worker.cap + 1 - load.mean) for load in loads)
-    rounding = condition * (32.0 - 2.0 * log_low) + steepest
-    return Tail(math.log(total / length) - log_all, _EPS * rounding + 3 * _TRUNCATION)
+    rounding = condition * (32.0 - 2.0 * log_low) + 2 * steepest
+    return Tail(math.log(total / length) - log_all, _EPS * rounding + _FLOOR)
 
 
 def log_no_overflow(conns: int, classes: Sequence[WorkerClass]) -> Tail:
@@ -128,8 +132,10 @@ def log_no_overflow(conns: int, classes: Sequence[WorkerClass]) -> Tail:
     if room < 0:
         return Tail(-math.inf, 0.0)
     if room == 0:
-        log, size = _log_multinomial_at_caps(conns, classes)
-        return Tail(log, 16 * _EPS * size)
+        # Every worker is at its cap: one outcome of the multinomial law.
+        parts = [-log_poisson_pmf(conns, float(conns))]
+        parts += [n * log_poisson_pmf(cap, conns * share) for n, share, cap in classes]
+        return Tail(math.fsum(parts), 16 * _EPS * sum(abs(part) for part in parts))
     rate = _balancing_rate(conns, classes)
     laws = [TruncatedPoisson(rate * worker.share, worker.cap) for worker in classes]
     moments = [law.moments() for law in laws]
@@ -159,8 +165,13 @@ def log_no_overflow(conns: int, classes: Sequence[WorkerClass]) -> Tail:
     total, condition = _sum(terms)
     log, error = _log_norm(conns, rate, loads)
     workers = sum(worker.workers for worker in classes)
-    rounding = condition * (32.0 + 4.0 * workers) + abs(rate - conns)
-    error += _EPS * rounding + 3 * _TRUNCATION
+    # Shares and rates are rounded; so much the logarithm depends on them.
+    steepness = math.fsum(
+        load.worker.workers * load.steepness(conns, mean)
+        for load, (mean, _) in zip(loads, moments, strict=True)
+    )
+    rounding = condition * (32.0 + 4.0 * workers) + 2 * steepness
+    error += _EPS * rounding + _FLOOR
     return Tail(log + math.log(total / length), error)
 
 
@@ -201,7 +212,7 @@ class _Load(NamedTuple):
     def log_envelope(self, half: "FloatArray", lag: "FloatArray") -> "FloatArray":
         """Return a falling upper bound of log |transform of the loads within the cap|."""
         near = np.exp(-self.mean * lag) + math.exp(self.log_over)
-        return np.log(np.minimum(near, self.peak / half))
+        return np.log(np.maximum(np.minimum(near, self.peak / half), _TINY))
 
 
 class _CappedLoad(NamedTuple):
@@ -226,13 +237,18 @@ class _CappedLoad(NamedTuple):
         """Whether the cap is the likeliest load."""
         return self.law.cap <= self.law.mean
 
+    def steepness(self, conns: int, mean: float) -> float:
+        """Return how fast the answer's logarithm moves with those of this share and this rate."""
+        by_rate = min(self.law.mean, float(self.law.cap)) - mean
+        return abs(by_rate) + abs(mean - conns * self.worker.share)
+
     def log_envelope(self, half: "FloatArray", lag: "FloatArray") -> "FloatArray":
         """Return a falling upper bound of log |transform|."""
         bound = float(self.masses.max()) / half
         if not self.at_cap:
             near = np.exp(-self.law.mean * lag) - math.expm1(self.law.log_within)
             bound = np.minimum(bound, near * math.exp(-self.law.log_within))
-        return np.minimum(np.log(bound), 0.0)
+        return np.minimum(np.log(np.maximum(bound, _TINY)), 0.0)
 
 
 def _grid(length: int, count: int) -> tuple["FloatArray", "FloatArray"]:
@@ -325,49 +341,38 @@ def _log_chance_beyond(
     conns: int, loads: Sequence[_CappedLoad], variance: float, distance: float
 ) -> float:
     """Return a bound of log P(sum >= n + distance), or <= where that is negative (Chernoff)."""
+    # Right for a Poisson sum; capped loads fall off more slowly below, and want a smaller one.
+    theta = math.copysign(math.log1p(abs(distance) / variance), distance)
     best = 0.0
-    largest = math.copysign(math.log1p(abs(distance) / variance), distance)
-    for theta in (largest, largest / 2, largest / 4):
+    for _ in range(_HALVINGS):
         log_mgf = sum(load.worker.workers * load.law.log_mgf(theta) for load in loads)
-        best = min(best, log_mgf - theta * (conns + distance))
+        bound = log_mgf - theta * (conns + distance)
+        if bound > best and best < 0.0:  # convex in theta: smaller ones are worse still
+            break
+        best = min(best, bound)
+        theta /= 2
     return best
 
 
 def _log_norm(conns: int, rate: float, loads: Sequence[_CappedLoad]) -> tuple[float, float]:
     """Return log of P(all X_i <= m_i) / P(Poisson(s) = n), and the error of its exponential.
 
-    Where caps bind hard, s is far from n and both chances are astronomically small. Then the
-    same ratio is taken relative to the multinomial with all workers at their caps.
+    Where caps bind hard, s is far from n and both chances are astronomically small. So loads that
+    are likeliest at their cap are taken relative to their mass there, and both that mass and the
+    whole at the rate n instead of s; what this changes is known in closed form.
     """
-    within = math.fsum(load.worker.workers * load.law.log_within for load in loads)
-    spread = log_poisson_pmf(conns, rate)
-    error = 2e-14 * abs(within) + 8 * _EPS * abs(spread)
-    if not all(load.at_cap for load in loads):
-        return within - spread, error
-    classes = [load.worker for load in loads]
-    full = sum(worker.workers * worker.cap for worker in classes)
-    room = full - conns
-    at_caps, size = _log_multinomial_at_caps(full, classes)
-    # n! s^room / full!, by Stirling's formula with its error terms.
-    parts = (
-        room * math.log(rate / full),
-        room - (conns + 0.5) * math.log1p(room / conns),
-        stirling_error(conns) - stirling_error(full),
-        math.fsum(load.worker.workers * load.log_scale for load in loads),
-    )
-    relative = 4 * _EPS * (size + sum(abs(part) for part in parts) + room)
-    if relative >= error:
-        return within - spread, error
-    return at_caps + sum(parts), relative
-
-
-def _log_multinomial_at_caps(full: int, classes: Sequence[WorkerClass]) -> tuple[float, float]:
-    """Return log P(N_i = m_i for all i), the caps adding up to `full`, and its terms' size."""
-    parts = [stirling_error(full) + 0.5 * (_LOG_2PI + math.log(full))]
-    for workers, share, cap in classes:
-        if cap == 0:
-            parts.append(-workers * share * full)
-            continue
-        at = stirling_error(cap) + 0.5 * (_LOG_2PI + math.log(cap))
-        parts.append(-workers * (at + deviance(cap, Pair(full * share, 0.0))))
-    return math.fsum(parts), sum(abs(part) for part in parts)
+    parts = [-log_poisson_pmf(conns, float(conns))]
+    error = 0.0
+    at_caps, free = 0, 0.0
+    for load in loads:
+        workers, share, cap = load.worker
+        if load.at_cap:
+            at_caps += workers * cap
+            parts.append(workers * (log_poisson_pmf(cap, conns * share) + load.log_scale))
+        else:
+            free += workers * share
+            parts.append(workers * load.law.log_within)
+            error += 2e-14 * abs(parts[-1])
+    excess = (rate - conns) / conns
+    parts += [(at_caps - conns) * math.log1p(excess), excess * free * conns]
+    return math.fsum(parts), error + 8 * _EPS * sum(abs(part) for part in parts)

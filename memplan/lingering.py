@@ -34,14 +34,10 @@ def slots_held(chain: LoadChain, lingering: float, level: int) -> Held:
     reach = level - chain.first
     if reach < 0:
         return Held(at=0.0, above=1.0)
-    extra = poisson_pmf(np.arange(reach + 1, dtype=np.float64), lingering)
-    # Loads below the window hardly occur, and loads above it hardly either.
-    load = np.zeros(reach + 1)
-    beyond = np.zeros(reach + 1)
+    # Loads above the window hardly occur, and those below it hardly either.
     seen = min(reach + 1, len(chain.births))
-    load[:seen] = chain.pi[:seen]
-    beyond[:seen] = chain.above()[:seen]
+    extra = poisson_pmf(np.arange(reach, reach - seen, -1, dtype=np.float64), lingering)
     return Held(
-        at=float(extra @ load[::-1]),
-        above=float(extra @ beyond[::-1]) + poisson_sf(reach, lingering),
+        at=float(extra @ chain.pi[:seen]),
+        above=float(extra @ chain.above()[:seen]) + poisson_sf(reach, lingering),
     )

@@ -53,6 +53,9 @@ _SLOPE = _NODES * (
 # Weights of f(1), f the function whose transform is psi(s) / s**2, psi taken at the nodes.
 _WEIGHTS = (2 / _NODES) * np.exp(_CONTOUR) * _SLOPE / _CONTOUR**2
 
+# Within less than this many turnovers a load rises once at most, but for a relative 1e-20.
+_INSTANT = 1e-30
+
 # Levels whose continued fractions are held in memory at a time.
 _BLOCK = 4096
 
@@ -200,8 +203,8 @@ class LoadChain:
         """
         n = len(self.births) if last is None else min(last, self.last) - self.first + 1
         above = self.above()[:n]
-        if turnovers == 0:
-            return above
+        if turnovers < _INSTANT:
+            return np.minimum(above + turnovers * self.flux()[:n], 1.0)
         births, deaths = self.births[:n], self.deaths[:n]
         risen = np.empty(n)
         s = _CONTOUR / turnovers
@@ -235,7 +238,7 @@ class LoadChain:
         if level >= self.last:
             return 0.0
         if turnovers == 0:
-            return float(self.pi[level - self.first + 1 :].sum())
+            return min(float(self.pi[level - self.first + 1 :].sum()), 1.0)
         low, high = self.exit_law(level).exceeded(turnovers)
         if high - low <= RELATIVE_ERROR * high:
             return high

@@ -289,8 +289,12 @@ def _old_process(regions: list[Region]) -> Region:
     """
     own = [r for r in regions if r.scope != "connection" or r.process_bytes]
     idle = [r for r in own if r.scope in {"process", "worker"}]
-    process = _from_to([r.process_bytes for r in idle], [r.process_bytes for r in own])
-    charge = _from_to([r.charge_bytes for r in idle], [r.charge_bytes for r in own])
+    shown = sum(r.process_bytes for r in own)
+    # What the old process shows is charged at least, even where the connections' rows explain
+    # so much of a measured charge that less than that is left for it.
+    charged = max(shown, sum(r.charge_bytes for r in own))
+    process = Amount(shown, min(shown, sum(r.process_bytes for r in idle)), shown)
+    charge = Amount(charged, min(charged, sum(r.charge_bytes for r in idle)), charged)
     return region(
         "old process during a deploy",
         "deploy",
@@ -299,10 +303,6 @@ def _old_process(regions: list[Region]) -> Region:
         process=process,
         charge=charge,
     )
-
-
-def _from_to(idle: list[int], own: list[int]) -> Amount:
-    return Amount(sum(own), min(sum(idle), sum(own)), sum(own))
 
 
 def _with_old(total: _Total, old: Amount) -> _Total:

@@ -6,14 +6,20 @@ forms of the strategies sum over.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memplan.descriptors import PER_WORKER, STANDARD_STREAMS
 from memplan.errors import UsageError
 from memplan.slot_layout import PAGE_BYTES, Used
 from memplan.workload import ProcessModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int64]
 
 IDLE_USE: Used = {"recv": 0, "body": 0, "write": 0}
 """What an accepted connection writes before its first byte arrives: the parser's state alone."""
@@ -36,8 +42,8 @@ class CountLaw:
         probs: Their probabilities, shape (k,), summing to 1.
     """
 
-    values: NDArray[np.int64]
-    probs: NDArray[np.float64]
+    values: "IntArray"
+    probs: "FloatArray"
 
     @classmethod
     def exactly(cls, mean: float, cap: int) -> "CountLaw":
@@ -105,20 +111,20 @@ class CountLaw:
         """The variance."""
         return float((self.values - self.mean) ** 2 @ self.probs)
 
-    def at_least(self, count: NDArray[np.int64]) -> NDArray[np.float64]:
+    def at_least(self, count: "IntArray") -> "FloatArray":
         """Return P(count or more), for an array of counts."""
         above = np.append(np.cumsum(self.probs[::-1])[::-1], 0.0)
-        tail: NDArray[np.float64] = above[np.searchsorted(self.values, count)]
+        tail: FloatArray = above[np.searchsorted(self.values, count)]
         return tail
 
 
-def _window(low: float, high: float) -> NDArray[np.int64]:
+def _window(low: float, high: float) -> "IntArray":
     first, last = max(0, math.floor(low)), math.ceil(high) + 1
     step = -(-(last - first) // _MOST_VALUES)
     return np.arange(first, last + step, step)
 
 
-def _capped(values: NDArray[np.int64], masses: NDArray[np.float64], cap: int) -> CountLaw:
+def _capped(values: "IntArray", masses: "FloatArray", cap: int) -> CountLaw:
     probs = masses / masses.sum()
     inside = int(np.searchsorted(values, cap))
     if inside < len(values):

@@ -7,14 +7,17 @@ after page / gcd(slot, page) slots. One period is counted once; every other coun
 import math
 from dataclasses import dataclass
 from math import gcd
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memplan.slot_layout import PAGE_BYTES, SlotLayout, Used
 from memplan.slot_load import CountLaw
 
-IntArray = NDArray[np.int64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.int64]
 
 _Z95 = 1.959963984540054
 _MOST_STARTS = 64
@@ -77,7 +80,7 @@ class PackedSlots:
         """Pages that one more slot of a long row costs, in the mean."""
         return self.pages_per_period / self.period_slots
 
-    def pages(self, first: int | IntArray, count: int | IntArray) -> IntArray:
+    def pages(self, first: "int | IntArray", count: "int | IntArray") -> "IntArray":
         """Return the pages that a row of slots touches.
 
         Args:
@@ -90,16 +93,16 @@ class PackedSlots:
         pages: IntArray = np.where(size > 0, added + self._joined[start % self.period_slots], 0)
         return pages
 
-    def _before(self, slot: IntArray) -> IntArray:
+    def _before(self, slot: "IntArray") -> "IntArray":
         periods, phase = np.divmod(slot, self.period_slots)
         before: IntArray = periods * self.pages_per_period + self._new_before[phase]
         return before
 
-    def joined(self, slot: int | IntArray) -> IntArray:
+    def joined(self, slot: "int | IntArray") -> "IntArray":
         """Return 1 where a slot's first touched page is also touched by the slot before it."""
         return self._joined[np.asarray(slot, np.int64) % self.period_slots]
 
-    def first_joined(self, slot: int | IntArray) -> IntArray:
+    def first_joined(self, slot: "int | IntArray") -> "IntArray":
         """Return the first slot whose touched bytes reach the page that a slot joins.
 
         Only meaningful where `joined` is 1: then the slots from the one returned up to the one
@@ -201,7 +204,8 @@ def packed_pages(
             known (0 where connections are fixed in number); None takes workers as independent.
 
     Where workers' arrays start at more than 64 different places on a page, 64 evenly chosen of
-    them stand for all, with an error below a tenth of a page a worker.
+    them stand for all, with an error below a tenth of a page a worker. Where arrays are smaller
+    than a page and share it, the standard deviation is an upper bound.
     """
     starts = (
         _starts(workers, array_slots, slots.period_slots) if one_array else np.zeros(1, np.int64)
@@ -223,7 +227,7 @@ def packed_pages(
     return PageCount.normal(mean, variance, most=pages_of_all, page_bytes=slots.page_bytes)
 
 
-def _starts(workers: int, array_slots: int, period: int) -> IntArray:
+def _starts(workers: int, array_slots: int, period: int) -> "IntArray":
     """Return the places on a page where workers' arrays start, as first slots within a period."""
     different = min(workers, period // gcd(array_slots, period))
     chosen = np.arange(different)
@@ -236,8 +240,8 @@ def _starts(workers: int, array_slots: int, period: int) -> IntArray:
 
 
 def _shared(
-    slots: PackedSlots, law: CountLaw, starts: IntArray, array_slots: int
-) -> NDArray[np.float64]:
+    slots: PackedSlots, law: CountLaw, starts: "IntArray", array_slots: int
+) -> "NDArray[np.float64]":
     """Return the chance that an array's first page is also touched by a worker before it."""
     depth = starts - slots.first_joined(starts)
     untouched = np.ones(len(starts))

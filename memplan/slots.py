@@ -86,7 +86,7 @@ class Footprint:
         active_conn_bytes: Resident bytes of one more connection with bytes in flight.
         mappings: Mappings of the slots in one process, expected.
         mappings_worst: The same once every other connection has closed, the most that closing can
-            split. (Opening and closing on purpose can keep every mapping apart: see docs/slots.md.)
+            split. Memory that was first written apart can keep a few more: see docs/slots.md.
         trimmable_bytes: Of the high water, what lies behind the last slot in use and so could be
             given back (madvise) without moving a connection; expected, or a lower bound of that.
     """

@@ -54,7 +54,12 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
 
 def t_sf(t: float, df: float) -> float:
     """Return P(T > t) for Student's t with `df` degrees of freedom."""
-    tail = 0.5 * incomplete_beta(df / 2, 0.5, df / (df + t * t))
+    square = t * t
+    if square < df:
+        # df / (df + t^2) would round to 1 for a small t; its complement keeps all digits.
+        tail = 0.5 - 0.5 * incomplete_beta(0.5, df / 2, square / (df + square))
+    else:
+        tail = 0.5 * incomplete_beta(df / 2, 0.5, df / (df + square))
     return tail if t >= 0 else 1.0 - tail
 
 

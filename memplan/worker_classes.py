@@ -64,3 +64,11 @@ def classes_of(
     return tuple(
         WorkerClass(count, share, int(cap)) for (share, cap), count in sorted(counted.items())
     )
+
+
+def alike(classes: Iterable[WorkerClass], cap: int) -> tuple[WorkerClass, ...]:
+    """Return the same workers, all with this cap; those of one share make one class."""
+    workers: dict[float, int] = {}
+    for worker in classes:
+        workers[worker.share] = workers.get(worker.share, 0) + worker.workers
+    return tuple(WorkerClass(count, share, cap) for share, count in workers.items())

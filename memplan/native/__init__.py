@@ -7,7 +7,12 @@ from memplan.errors import MemplanError
 
 
 @cache
-def _extension() -> Any:  # noqa: ANN401 - cffi builds this module; it has no types
+def load() -> tuple[Any, Any]:
+    """Return cffi's `ffi` and `lib` of the extension, importing it at the first call.
+
+    Raises:
+        MemplanError: The extension was not built, or was built for another Python.
+    """
     try:
         import memplan._native as extension
     except ImportError as error:
@@ -15,14 +20,4 @@ def _extension() -> Any:  # noqa: ANN401 - cffi builds this module; it has no ty
             "memplan's compiled part is missing or does not fit this Python; "
             f"reinstall it with 'pip install memplan' ({error})"
         ) from error
-    return extension
-
-
-def load() -> tuple[Any, Any]:
-    """Return cffi's `ffi` and `lib` of the extension, importing it at the first call.
-
-    Raises:
-        MemplanError: If the extension was not built or was built for another Python.
-    """
-    extension = _extension()
     return extension.ffi, extension.lib

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from memplan.plan import Plan
+    from memplan.whatif import WhatIf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +110,31 @@ def write(plan: "Plan", format_name: str, path: "str | PathLike[str] | None" = N
         UsageError: There is no such format, or the file cannot be written.
         PlanError: The format configures a server and the plan cannot be met.
     """
-    from memplan.reports.output import print_drawing, print_text, write_file
+    from memplan.reports.output import print_lines, print_text, write_file
 
     if path is not None:
         write_file(path, render(plan, format_name))
     elif format_name == "table":
-        from memplan.reports.table import draw
+        from memplan.reports.table import report_lines
 
-        print_drawing(lambda console: draw(plan, console))
+        print_lines(lambda width: report_lines(plan, width))
     else:
         print_text(render(plan, format_name))
+
+
+def write_changes(
+    change: "WhatIf", format_name: str, path: "str | PathLike[str] | None" = None
+) -> None:
+    """Write what a change of configuration does, to a file or to standard output.
+
+    Args:
+        change: What `what_if` found.
+        format_name: `table`, `json` or `markdown`.
+        path: The file to replace; None means standard output.
+
+    Raises:
+        UsageError: There is no such format for a change, or the file cannot be written.
+    """
+    from memplan.reports.changes import write_changes as write_now
+
+    write_now(change, format_name, path)

@@ -63,7 +63,8 @@ def accounts(plan: "Plan") -> Section:
 
 def regions(plan: "Plan") -> Section:
     """Return every region with where its numbers came from."""
-    listed = plan.prediction.regions
+    prediction = plan.prediction
+    process, charge = prediction.process, prediction.charge
     return Section(
         title="Regions",
         gist="over the whole server; the charge is the container's, kernel memory included",
@@ -76,19 +77,33 @@ def regions(plan: "Plan") -> Section:
             Column("95% interval"),
             text("from"),
         ),
-        rows=tuple(
+        rows=(
+            *(_region_row(one) for one in prediction.regions),
             cells(
-                one.name,
-                _size(one.virtual_bytes),
-                _size(one.process_bytes),
-                _range(one.process_low_bytes, one.process_high_bytes),
-                _size(one.charge_bytes),
-                _range(one.charge_low_bytes, one.charge_high_bytes),
-                Cell(one.provenance.kind, "good" if one.provenance.kind == "measured" else "faint"),
-            )
-            for one in listed
+                "all together",
+                _size(prediction.virtual_bytes),
+                _size(process.bytes),
+                _range(process.low_bytes, process.high_bytes),
+                _size(charge.bytes),
+                _range(charge.low_bytes, charge.high_bytes),
+                "",
+                tone="strong",
+            ),
         ),
-        details=tuple((Cell(one.name), one.provenance.source) for one in listed),
+        details=tuple((Cell(one.name), one.provenance.source) for one in prediction.regions),
+    )
+
+
+def _region_row(one: "Region") -> tuple[Cell, ...]:
+    kind = one.provenance.kind
+    return cells(
+        one.name,
+        _size(one.virtual_bytes),
+        _size(one.process_bytes),
+        _range(one.process_low_bytes, one.process_high_bytes),
+        _size(one.charge_bytes),
+        _range(one.charge_low_bytes, one.charge_high_bytes),
+        Cell(kind, "good" if kind == "measured" else "faint"),
     )
 
 
@@ -148,8 +163,10 @@ def _against(
 
 
 def changes(listed: "Sequence[RegionChange]") -> Section:
-    """Return how each region changes, with the sums."""
+    """Return how each region changes, with the sums; those that stay are only named."""
     total = totals(listed)
+    moved = [one for one in listed if one.virtual_bytes or one.resident_bytes or one.charge_bytes]
+    same = ", ".join(one.name for one in listed if one not in moved)
     return Section(
         title="Changes",
         gist="each region against the configuration of before; resident is the process's",
@@ -162,11 +179,14 @@ def changes(listed: "Sequence[RegionChange]") -> Section:
                     words.signed_bytes(one.resident_bytes),
                     words.signed_bytes(one.charge_bytes),
                 )
-                for one in listed
+                for one in moved
             ),
             cells("total", *(words.signed_bytes(value) for value in total), tone="strong"),
         ),
-        details=tuple((Cell(one.name), one.why) for one in listed if one.why),
+        details=(
+            *((Cell(one.name), one.why) for one in moved if one.why),
+            *([(Cell("the same"), same)] if same else []),
+        ),
     )
 
 

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 from memplan.reports import memory_sections as memory
 from memplan.reports import words
-from memplan.reports.sheet import MARK, Cell, Column, Section, Tone, cells, text
+from memplan.reports.sheet import MARK, Cell, Column, Section, Tone, cells, label, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from memplan.plan import Constraint, Plan, SlotsRow
+    from memplan.plan import Caution, Constraint, Plan, SlotsRow
 
 SEVERITY_TONES: dict[str, Tone] = {"risk": "bad", "warning": "warn", "note": "faint"}
 
@@ -37,15 +37,15 @@ def plan_sections(plan: "Plan") -> "Iterator[Section]":
     if plan.assumptions:
         yield Section(title="Assumed", details=tuple((Cell("–"), one) for one in plan.assumptions))
     if plan.cautions:
-        yield cautions(plan)
+        yield caution_section(plan.cautions)
 
 
 def verdict(plan: "Plan") -> Cell:
     """Return whether the plan holds, and what decides it."""
     if plan.feasible:
-        return Cell(f"The plan holds. Binding: {plan.binding}.", "good")
+        return Cell(f"The plan holds. Decided by {plan.binding}.", "good")
     broken = ", ".join(one.name for one in plan.constraints if not one.ok)
-    return Cell(f"THE PLAN CANNOT BE MET: {broken}. Binding: {plan.binding}.", "bad")
+    return Cell(f"THE PLAN CANNOT BE MET: {broken}.", "bad")
 
 
 def watch_line(plan: "Plan") -> Cell | None:
@@ -57,18 +57,18 @@ def watch_line(plan: "Plan") -> Cell | None:
     parts = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counts if count]
     if not parts:
         return None
-    return Cell(f"{' and '.join(parts)}: read them below.", "bad" if counts[0][0] else "warn")
+    return Cell(f"{' and '.join(parts)} at the end.", "bad" if counts[0][0] else "warn")
 
 
 def advice(plan: "Plan") -> Section:
     """Return what to set."""
     return Section(
         title="Advice",
-        columns=(Column("setting", figure=False), Column("value"), text(""), text("why")),
+        columns=(label("setting"), Column("value"), text(""), text("why")),
         rows=tuple(
             cells(
                 Cell(one.name, "strong"),
-                Cell(words.amount(one.value, one.unit), "strong"),
+                Cell(words.setting(one.value, one.unit), "strong"),
                 Cell("pinned", "warn") if one.pinned else "",
                 one.why,
             )
@@ -148,11 +148,19 @@ def churn_table(plan: "Plan") -> Section:
 
 def strategies(plan: "Plan") -> Section:
     """Return the slot strategies side by side, each with its slot and its verdict."""
-    titles = ("virtual", "resident", "high water", "95% interval", "idle conn", "mappings")
     return Section(
         title="Strategies",
         gist="each at its own best slot; high water is what stays resident at the horizon",
-        columns=(text(""), text("strategy"), *(Column(title) for title in titles)),
+        columns=(
+            text(""),
+            label("strategy"),
+            Column("virtual"),
+            Column("resident", wide=True),
+            Column("high water"),
+            Column("95% interval"),
+            Column("idle conn"),
+            Column("mappings"),
+        ),
         rows=tuple(
             cells(
                 MARK if row.chosen else "",
@@ -181,7 +189,7 @@ def probabilities(plan: "Plan") -> Section:
     """Return the chances that were worked out."""
     return Section(
         title="Probabilities",
-        columns=(text("chance that"), Column("point"), Column("bracket"), text("method")),
+        columns=(text("chance or count"), Column("point"), Column("bracket"), text("method")),
         rows=tuple(
             cells(
                 one.name,
@@ -199,15 +207,14 @@ def constraints(plan: "Plan") -> Section:
     binding = plan.binding.partition(":")[0]
     return Section(
         title="Constraints",
-        gist=f"binding: {plan.binding}",
+        gist=f"decided by {plan.binding}" if plan.feasible else "",
         columns=(
             text(""),
-            text("constraint"),
+            label("constraint"),
             Column("needed"),
             Column("allowed"),
             Column("used"),
             text(""),
-            text("allowed by"),
         ),
         rows=tuple(
             cells(
@@ -217,13 +224,26 @@ def constraints(plan: "Plan") -> Section:
                 "–" if one.allowed is None else words.amount(one.allowed, one.unit),
                 "–" if one.allowed is None else words.percent(one.use),
                 _holds(one),
-                Cell(one.source, "faint"),
                 tone="" if one.ok else "bad",
             )
             for one in plan.constraints
         ),
-        details=tuple((Cell(one.name), one.detail) for one in plan.constraints if one.detail),
+        details=tuple(_sums(one for one in plan.constraints if plan.feasible or not one.ok)),
     )
+
+
+def _sums(constraints: "Iterable[Constraint]") -> "Iterator[tuple[Cell, str]]":
+    """Yield the sum behind each need and where its bound came from; one sum is written once."""
+    named: dict[str, str] = {}
+    for one in constraints:
+        bound = f"allowed by: {one.source}"
+        if not one.detail:
+            yield Cell(one.name), bound
+        elif one.detail in named:
+            yield Cell(one.name), f"the same sum as {named[one.detail]}; {bound}"
+        else:
+            named[one.detail] = one.name
+            yield Cell(one.name), f"{one.detail}; {bound}"
 
 
 def _holds(constraint: "Constraint") -> Cell:
@@ -232,12 +252,11 @@ def _holds(constraint: "Constraint") -> Cell:
     return Cell("ok", "good") if constraint.ok else Cell("BROKEN", "bad")
 
 
-def cautions(plan: "Plan") -> Section:
-    """Return the warnings, gravest first."""
+def caution_section(listed: "Iterable[Caution]") -> Section:
+    """Return warnings, in the order given."""
     return Section(
         title="Warnings",
         details=tuple(
-            (Cell(one.severity, SEVERITY_TONES.get(one.severity, "")), one.text)
-            for one in plan.cautions
+            (Cell(one.severity, SEVERITY_TONES.get(one.severity, "")), one.text) for one in listed
         ),
     )

@@ -6,7 +6,7 @@ The terminal, Markdown and HTML draw the same sections, so no report knows more 
 from dataclasses import dataclass
 from typing import Literal
 
-Tone = Literal["", "strong", "faint", "good", "warn", "bad"]
+Tone = Literal["", "title", "strong", "faint", "good", "warn", "bad"]
 
 MARK = "▸"
 """Stands before the row that the plan takes, or that decides."""
@@ -27,11 +27,13 @@ class Column:
     Attributes:
         title: Its heading.
         figure: Whether it holds figures: they stand to the right and are never cut or broken.
+        label: Whether it holds names, which are broken only where there is no other way.
         wide: Whether a terminal leaves it out where there is little room.
     """
 
     title: str
     figure: bool = True
+    label: bool = False
     wide: bool = False
 
 
@@ -57,6 +59,11 @@ class Section:
 def text(title: str, *, wide: bool = False) -> Column:
     """Return a column of words, which may be broken into lines."""
     return Column(title, figure=False, wide=wide)
+
+
+def label(title: str) -> Column:
+    """Return a column of names."""
+    return Column(title, figure=False, label=True)
 
 
 def cells(*values: "str | Cell", tone: Tone = "") -> tuple[Cell, ...]:

@@ -1,5 +1,6 @@
 """How figures read in every report: the same number is written the same way everywhere."""
 
+import math
 from typing import TYPE_CHECKING
 
 from memplan.units import (
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from memplan.slots import SlotLayout
     from memplan.workload import Workload
 
+_ALMOST_SURE = 0.99
+
 
 def exact_bytes(value: int) -> str:
     """Return bytes without rounding: `2 KiB`, `4.5 KiB` and `6,758 B`."""
@@ -28,16 +31,21 @@ def exact_bytes(value: int) -> str:
     return f"{value:,} B"
 
 
-def amount(value: float | str, unit: str) -> str:
-    """Return a value with its unit, exact where it is a whole number."""
+def setting(value: int | str, unit: str) -> str:
+    """Return a value to set, never rounded."""
     if isinstance(value, str):
         return value
+    return exact_bytes(value) if unit == "bytes" else f"{value:,}"
+
+
+def amount(value: float, unit: str) -> str:
+    """Return what was reckoned with its unit, to three digits where it is large or broken."""
+    if not math.isfinite(value):
+        return "unbounded"
     if unit == "probability":
         return format_probability(value)
-    if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - not a number
-        return "unbounded" if value > 0 else "unknown"
     if unit == "bytes":
-        return exact_bytes(int(value)) if value == int(value) < MIB else format_bytes(value)
+        return format_bytes(value)
     return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.3g}"
 
 
@@ -48,15 +56,22 @@ def signed_bytes(value: float) -> str:
 
 
 def bytes_range(low: float, high: float) -> str:
-    """Return an interval of bytes: `104 MiB – 151 MiB`, the unit once where both share it."""
+    """Return an interval of bytes: `104 – 151 MiB`, or the bytes where both ends read the same."""
     first, last = format_bytes(low), format_bytes(high)
+    if first == last:
+        return last
     number, _, unit = first.partition(" ")
     return f"{number} – {last}" if last.endswith(f" {unit}") else f"{first} – {last}"
 
 
 def chance(answer: "Answer | None") -> str:
-    """Return a probability's point with two digits, or a dash where there is none."""
-    return "–" if answer is None else format_probability(answer.value)
+    """Return a point: a probability with two digits, a count with three; a dash where none is."""
+    if answer is None:
+        return "–"
+    if _ALMOST_SURE < answer.value < 1:
+        # Two digits would round it to a certainty that it is not.
+        return f">{_ALMOST_SURE:g}"
+    return format_probability(answer.value) if answer.value <= 1 else f"{answer.value:,.3g}"
 
 
 def bracket(answer: "Answer") -> str:
@@ -72,8 +87,10 @@ def significant(value: float) -> str:
 
 def percent(share: float) -> str:
     """Return a share as per cent: `47%`, `0.3%`, `1,900%`."""
-    if share == float("inf"):
+    if not math.isfinite(share):
         return "unbounded"
+    if 0 < share < 0.0001:
+        return "<0.01%"
     return f"{share * 100:,.0f}%" if share >= 0.1 else f"{share * 100:.2g}%"
 
 
@@ -84,8 +101,6 @@ def load_line(workload: "Workload") -> str:
         f"{workload.workers:,} {'worker' if workload.workers == 1 else 'workers'}",
         f"{conns} connections",
     ]
-    if workload.reconnects_per_s:
-        parts.append(f"{format_rate(workload.reconnects_per_s)} reconnects")
     if workload.workers_lost:
         parts.append(f"{workload.workers_lost:,} workers lost")
     return " · ".join(parts)
@@ -93,7 +108,7 @@ def load_line(workload: "Workload") -> str:
 
 def target_line(plan: "Plan") -> str:
     """Return what the advice holds: the overflow target and what it holds over."""
-    return f"overflow within {format_probability(plan.overflow)}, {plan.basis}"
+    return f"overflow at most {target(plan.overflow)}; basis: {plan.basis}"
 
 
 def rate_text(per_second: float) -> str:
