@@ -133,8 +133,10 @@ def deviance(x: float, mean: Pair) -> float:
     gap = (x - mean.high) - mean.low
     ratio = gap / (x + mean.high)
     if abs(ratio) >= _SERIES_RATIO:
-        direct = x * math.log(x / mean.high) + mean.high - x
-        return direct + mean.low * (1.0 - x / mean.high)
+        times_over = x / mean.high
+        if times_over == math.inf:
+            return x * (math.log(x) - math.log(mean.high) - 1.0)
+        return x * math.log(times_over) + mean.high - x + mean.low * (1.0 - times_over)
     total = gap * ratio
     term = 2.0 * x * ratio
     square = ratio * ratio
@@ -160,8 +162,13 @@ def _deviances(x: "FloatArray", mean: Pair) -> "FloatArray":
     far = np.abs(ratio) >= _SERIES_RATIO
     if far.any():
         there = x[far]
-        direct = there * np.log(there / mean.high) + mean.high - there
-        total[far] = direct + mean.low * (1.0 - there / mean.high)
+        with np.errstate(over="ignore"):
+            times_over = there / mean.high
+        if np.isinf(times_over).any():
+            total[far] = there * (np.log(there) - math.log(mean.high) - 1.0)
+        else:
+            direct = there * np.log(times_over) + mean.high - there
+            total[far] = direct + mean.low * (1.0 - times_over)
     return total
 
 

@@ -75,7 +75,7 @@ def parse_bytes(text: str) -> int:
 
 
 def format_bytes(value: float) -> str:
-    """Return bytes as people read them: three significant digits or a whole number, binary units."""
+    """Return bytes as people read them: three digits or a whole number, in binary units."""
     sign = "-" if value < 0 else ""
     size = abs(value)
     for unit, factor in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):

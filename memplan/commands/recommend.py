@@ -42,6 +42,17 @@ def _point(text: str) -> tuple[int, int]:
     return parse_count(conns), parse_bytes(size)
 
 
+def _pin(text: str) -> tuple[str, int]:
+    from memplan.memory_model import PINNABLE
+
+    name, equals, size = text.partition("=")
+    key = f"{name.strip().lower()}_bytes"
+    if not equals or key not in PINNABLE:
+        names = ", ".join(one.removesuffix("_bytes") for one in PINNABLE)
+        raise UsageError(f"'{text}' is no cost; write NAME=SIZE with one of {names}")
+    return key, parse_bytes(size)
+
+
 def _current(text: str) -> object:
     from memplan.planning.configuration import Configuration
 
@@ -50,6 +61,7 @@ def _current(text: str) -> object:
 
 POINT = Parsed("CONNS=SIZE", _point)
 CURRENT = Parsed("KEY=VALUE,..|FILE", _current)
+PIN = Parsed("NAME=SIZE", _pin)
 
 EPILOG = r"""
 \b
@@ -185,6 +197,14 @@ Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met, 4 a measu
 @fixed("--recv", type=BYTES, help="Receive buffer of a slot.")
 @fixed("--body", type=BYTES, help="Body buffer of a slot.")
 @fixed("--write", type=BYTES, help="Write buffer of a slot.")
+@fixed(
+    "--pin",
+    "pins",
+    multiple=True,
+    type=PIN,
+    help="A cost of the server: base, stack, ring, buffer, socket, loop, in_flight or slow, as "
+    "base=20MiB. Repeatable.",
+)
 @output(
     "--format",
     "format_name",
@@ -204,6 +224,8 @@ def recommend(format_name: str, output: str | None, **options: Any) -> int:
     from memplan.planner import recommend as plan_for
     from memplan.reports import write
 
-    plan = plan_for(**{name: value for name, value in options.items() if value is not None})
+    given = {name: value for name, value in options.items() if value is not None and value != ()}
+    given["pins"] = dict(given.get("pins", ()))
+    plan = plan_for(**given)
     write(plan, format_name, output)
     return 0 if plan.feasible else PlanError.exit_code

@@ -11,6 +11,7 @@ from memplan.slot_layout import PAGE_BYTES, SlotLayout
 from memplan.workload import Workload
 
 if TYPE_CHECKING:
+    from memplan.frozen_hash import FrozenHashAnswer
     from memplan.planning.configuration import Configuration
     from memplan.profiler.host import HostFacts
     from memplan.profiler.live_server import LiveServer
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
 
 BENCHMARK_S = 15.0
 """A usual benchmark: three runs of five seconds against one process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewClients:
+    """What few client tuples make of the overflow.
+
+    Attributes:
+        max_conn: The slots a worker that it is asked of: today's where said, else the fixed or the
+            required ones.
+        answer: The chance over boots and between them.
+        required: The slots that hold the target over boots.
+    """
+
+    max_conn: int
+    answer: "FrozenHashAnswer"
+    required: SlotsAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +56,9 @@ class Case:
         current: Today's configuration, where given.
         live: A live server, where read.
         useless_savings: Sizes that would save nothing, in words.
+        few_clients: What few client tuples make of it, where they are few.
         sensitivity: How the answer moves with the connections, in words.
+        unmeasured_high_bytes: High end of the charge's interval where nothing was measured.
     """
 
     workload: Workload
@@ -56,7 +75,9 @@ class Case:
     current: "Configuration | None" = None
     live: "LiveServer | None" = None
     useless_savings: tuple[str, ...] = ()
+    few_clients: FewClients | None = None
     sensitivity: str | None = None
+    unmeasured_high_bytes: int | None = None
 
     @property
     def page_bytes(self) -> int:

@@ -13,6 +13,8 @@ from memplan.units import (
 )
 
 _GRAVITY = {"risk": 0, "warning": 1, "note": 2}
+_UNEVEN = 0.02
+"""A lasting difference of shares that matters: it widens a worker's load by tens of percent."""
 TIME_WAIT_S = 60
 """Linux keeps a closed connection's tuple for this long (TCP_TIMEWAIT_LEN)."""
 
@@ -25,27 +27,24 @@ def cautions(case: Case) -> tuple[Caution, ...]:
 
 def _few_clients(case: Case) -> Iterator[Caution]:
     """Few client addresses freeze the spread: most boots never overflow, some always do."""
-    tuples = case.workload.tuples
-    if tuples is None:
+    few, tuples, moment = case.few_clients, case.workload.tuples, case.horizon_s is None
+    if few is None or tuples is None:
         return
-    frozen = case.model.frozen(case.max_conn, case.horizon_s or 0.0)
     addresses = case.workload.client_addresses
-    who = (
-        f"{tuples:,} client tuples"
-        if case.workload.client_tuples is not None or addresses is None
-        else f"{addresses:,} client address{'es' if addresses > 1 else ''} ({tuples:,} tuples)"
-    )
-    over = f"{format_probability(frozen.over_boots.value)} over boots"
-    share = f"{format_probability(frozen.share_of_boots_above_half)} of boots more likely than not"
-    # Spread beyond what fresh tuples give: the share's own sd against the snapshot's.
-    grave = frozen.share_sd > 0.02
+    who = f"{tuples:,} client tuples"
+    if case.workload.client_tuples is None and addresses is not None:
+        who = f"{addresses:,} client address{'es' if addresses > 1 else ''} ({tuples:,} tuples)"
+    when = "at one moment" if moment else f"within {format_duration(case.horizon_s or 0.0)}"
+    quantiles = ", ".join(format_probability(chance) for _, chance in few.answer.boot_quantiles)
     yield Caution(
         name="few-clients",
-        severity="risk" if grave else "warning",
+        severity="risk" if few.answer.share_sd > _UNEVEN else "warning",
         text=f"All load comes from {who}: the hash sends a tuple to the same worker until the next "
-        f"boot, so workers' shares differ by {100 * frozen.share_sd:.1f}% (sd) for good. "
-        f"MAX_CONN {case.max_conn} overflows with a chance of {over}; {share} overflow. "
-        "A benchmark from one machine tells nothing of production.",
+        f"boot, so workers' shares differ by {100 * few.answer.share_sd:.1f}% (sd) for good. "
+        f"MAX_CONN {few.max_conn} overflows {when} with a chance of "
+        f"{format_probability(few.answer.over_boots.value)} over boots, but each boot has its own: "
+        f"{quantiles} at 5, 50 and 95 of 100 boots. {few.required.slots} slots hold "
+        f"{case.goals.overflow:g} over boots. A benchmark from so few tells little of production.",
     )
 
 
@@ -204,6 +203,19 @@ def _ephemeral_ports(case: Case) -> Iterator[Caution]:
         )
 
 
+def _prior(case: Case) -> Iterator[Caution]:
+    """Nothing was measured: the interval is that of all servers known."""
+    if case.unmeasured_high_bytes is not None:
+        yield Caution(
+            name="not-measured",
+            severity="warning",
+            text="No memory was measured, so the expected figures are those of a lean native "
+            f"server, and the interval reaches {format_bytes(case.unmeasured_high_bytes)}, as "
+            "published servers of all kinds do. One --rss or --charge point, or --pid, narrows it "
+            "to a few times; two give a line.",
+        )
+
+
 def _model_void(case: Case) -> Iterator[Caution]:
     """What voids the hash, which no file of the machine tells."""
     if case.workload.balance == "hash" and case.workload.workers > 1:
@@ -244,6 +256,7 @@ _CHECKS: tuple[Callable[[Case], Iterator[Caution]], ...] = (
     _overcommit,
     _ephemeral_ports,
     _snapshot,
+    _prior,
     _huge_pages,
     _slot_pages,
     _saves_nothing,

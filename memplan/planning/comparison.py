@@ -1,14 +1,14 @@
 """The strategies as rivals: each at its best layout, its memory predicted, one of them taken."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memplan.calibration import Calibration, Point
 from memplan.memory_model import Prediction, predict
 from memplan.plan import StrategyRow
 from memplan.planning.configuration import Configuration
 from memplan.planning.constraints import host_limits, limit_constraint
-from memplan.planning.goals import AUTO, Goals
+from memplan.planning.goals import AUTO, Evidence, Goals
 from memplan.planning.setup import Setup
 from memplan.planning.sizing import candidate_layouts, generous
 from memplan.planning.strategy_choice import LoadMaker, Rival, judge
@@ -50,8 +50,19 @@ class Comparison:
 def compare(setup: Setup, max_conn: int) -> Comparison:
     """Return the strategies at so many slots a worker, and the one that keeps memory lowest."""
     rivals, makers = _rivals(setup, max_conn)
-    predictions = {name: predicted(setup, rival, makers) for name, rival in rivals.items()}
+    # Which is the lowest does not hang on what else the server takes, so it is asked without
+    # measurements; these then say where all of them lie.
+    bare = replace(setup, evidence=Evidence())
+    predictions = {name: predicted(bare, rival, None) for name, rival in rivals.items()}
     chosen = rivals[_choose(setup, rivals, predictions)]
+    evidence = setup.evidence
+    if evidence.rss or evidence.charge:
+        current = evidence.current
+        says = current is not None and current.says_layout
+        measured = rival_of(setup, makers, current) if current is not None and says else chosen
+        predictions = {
+            name: predicted(setup, rival, slots_memory(measured)) for name, rival in rivals.items()
+        }
     return Comparison(rivals=rivals, predictions=predictions, chosen=chosen, makers=makers)
 
 
@@ -109,34 +120,29 @@ def slots_memory(rival: Rival) -> SlotsMemory:
     )
 
 
-def predicted(setup: Setup, rival: Rival, makers: LoadMaker | None) -> Prediction:
-    """Return the memory of a strategy, calibrated by what was measured."""
+def predicted(setup: Setup, rival: Rival, measured: SlotsMemory | None) -> Prediction:
+    """Return the memory of a strategy, calibrated by what was measured.
+
+    Args:
+        setup: The load and the evidence.
+        rival: The strategy.
+        measured: The slots with which memory was measured, under this load; None for the same.
+    """
     evidence = setup.evidence
     return predict(
         setup.workload,
         slots_memory(rival),
         calibration_process=fitted(evidence.rss),
         calibration_charge=fitted(evidence.charge),
+        measured_slots=measured,
+        pinned=setup.goals.pins,
         host=setup.host,
-        measured_slots=None if makers is None else _measured_slots(setup, makers),
     )
 
 
 def fitted(points: tuple[Point, ...]) -> Calibration | None:
     """Return the calibration of what was measured, None where nothing was."""
     return Calibration.fit(points) if points else None
-
-
-def _measured_slots(setup: Setup, makers: LoadMaker) -> SlotsMemory | None:
-    """Return the slots of today's configuration, in which memory was measured, where it is said."""
-    current = setup.evidence.current
-    if (
-        current is None
-        or not current.says_layout
-        or not (setup.evidence.rss or setup.evidence.charge)
-    ):
-        return None
-    return slots_memory(rival_of(setup, makers, current))
 
 
 def rival_of(setup: Setup, makers: LoadMaker, current: Configuration) -> Rival:

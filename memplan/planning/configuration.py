@@ -141,6 +141,8 @@ class Configuration:
         own: dict[str, str] = {}
         for key, value in pairs.items():
             parse = _PARSERS.get(key)
+            if key in _WITHOUT_MEMORY:
+                continue
             if parse is None:
                 own[key] = value
                 continue
@@ -226,6 +228,8 @@ _PARSERS: dict[str, Any] = {
     "charge": parse_bytes,
     "active_fraction": _share,
 }
+_WITHOUT_MEMORY = frozenset({"nofile", "memory_high", "memory_max"})
+"""What our own exports set beside these: limits, which take no memory."""
 _ALIASES = {
     "reconnect_rate": "reconnects_per_s",
     "horizon": "horizon_s",
@@ -259,6 +263,9 @@ def _settings_of_plan(text: str, source: str) -> dict[str, str]:
         raise UsageError(
             f"'{source}' is no plan that `memplan recommend --format json` wrote"
         ) from None
+    if settings.keys() & set(FIELD_NAMES):
+        # The whole slot stands beside its fields, for people; here the fields say it all.
+        settings.pop("slot", None)
     for name in ("workers", "conns", "process_model", "reconnects_per_s", "horizon_s"):
         value = workload.get(name)
         if isinstance(value, str | int | float):

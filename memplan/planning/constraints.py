@@ -31,16 +31,23 @@ def host_limits(host: "HostFacts") -> HostLimits:
 
 
 def memory_constraint(goals: Goals, host: "HostFacts", charge: Estimate) -> Constraint:
-    """Return the container's charge, at the high end of its interval, against what it may be."""
+    """Return the container's charge against what it may be.
+
+    The high end of the interval counts once it rests on data. A prior's high end is that of any
+    server known, a Java one included; no limit would hold it, and a caution says it.
+    """
     limit, source = _memory_limit(goals, host)
     allowed = None if limit is None else int(limit * (1 - goals.headroom))
+    prior = charge.rests_on == "prior"
     return Constraint(
         name="memory limit",
-        needed=charge.high_bytes,
+        needed=charge.bytes if prior else charge.high_bytes,
         allowed=allowed,
         unit="bytes",
         source=source if limit is None else f"{source}, less {goals.headroom:.0%} headroom",
-        detail="the high end of the charge's 95% interval",
+        detail="the charge as expected; nothing was measured, so its interval is a prior's"
+        if prior
+        else "the high end of the charge's 95% interval",
     )
 
 

@@ -1,6 +1,7 @@
 """What a plan has to reach, and the evidence that it may stand on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from memplan.errors import UsageError
@@ -27,6 +28,8 @@ class Goals:
         recv: Bytes of a slot's receive buffer, where fixed.
         body: Bytes of a slot's body buffer, where fixed.
         write: Bytes of a slot's write buffer, where fixed.
+        pins: Costs of the server that are fixed, in bytes by their names in
+            `memplan.memory_model.PINNABLE`, such as `base_bytes`.
     """
 
     overflow: float = 1e-6
@@ -39,6 +42,7 @@ class Goals:
     recv: int | None = None
     body: int | None = None
     write: int | None = None
+    pins: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.overflow < 1:

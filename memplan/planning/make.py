@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING
 
 from memplan.answer import SlotsAnswer
 from memplan.plan import Constraint, Plan, RegionChange
-from memplan.planning.case import Case
+from memplan.planning.case import Case, FewClients
 from memplan.planning.cautions import cautions
 from memplan.planning.changes import region_changes
-from memplan.planning.comparison import Comparison, compare, fitted, predicted, rival_of
+from memplan.planning.comparison import (
+    Comparison,
+    compare,
+    fitted,
+    predicted,
+    rival_of,
+    slots_memory,
+)
 from memplan.planning.constraints import (
     binding_of,
     limit_constraint,
@@ -18,7 +25,7 @@ from memplan.planning.constraints import (
 )
 from memplan.planning.goals import Evidence, Goals
 from memplan.planning.settings import settings_of
-from memplan.planning.setup import Setup, set_up
+from memplan.planning.setup import Setup, few_clients_of, set_up
 from memplan.planning.sizing import generous
 from memplan.planning.strategy_choice import Rival
 from memplan.planning.tables import churn_table, probabilities, slots_table
@@ -60,7 +67,9 @@ def make_plan(
         host = read_host()
     setup = set_up(workload, goals, evidence, host=host, live=live)
     required = setup.required(setup.horizon_s)
-    max_conn = goals.max_conn or generous(required.high)
+    few_clients = few_clients_of(setup, required)
+    enough = required.high if few_clients is None else max(required.high, few_clients.required.high)
+    max_conn = goals.max_conn or generous(enough)
     comparison = compare(setup, max_conn)
     constraints = _constraints(setup, comparison, max_conn)
     return Plan(
@@ -76,7 +85,7 @@ def make_plan(
         constraints=constraints,
         binding=binding_of(constraints),
         probabilities=tuple(probabilities(setup, max_conn)),
-        cautions=cautions(_case(setup, required, comparison.chosen, max_conn)),
+        cautions=cautions(_case(setup, required, comparison, max_conn, few_clients)),
         changes=_changes(setup, comparison),
         assumptions=(*assumed, *_assumptions(setup)),
     )
@@ -90,7 +99,14 @@ def _constraints(setup: Setup, comparison: Comparison, max_conn: int) -> tuple[C
     )
 
 
-def _case(setup: Setup, required: SlotsAnswer, chosen: Rival, max_conn: int) -> Case:
+def _case(
+    setup: Setup,
+    required: SlotsAnswer,
+    comparison: Comparison,
+    max_conn: int,
+    few_clients: FewClients | None,
+) -> Case:
+    chosen, charge = comparison.chosen, comparison.prediction.charge
     return Case(
         workload=setup.workload,
         goals=setup.goals,
@@ -106,6 +122,8 @@ def _case(setup: Setup, required: SlotsAnswer, chosen: Rival, max_conn: int) -> 
         current=setup.evidence.current,
         live=setup.live,
         useless_savings=tuple(_useless_savings(setup, chosen)),
+        few_clients=few_clients,
+        unmeasured_high_bytes=charge.high_bytes if charge.rests_on == "prior" else None,
         sensitivity=_sensitivity(setup, max_conn),
     )
 
@@ -153,7 +171,7 @@ def _changes(setup: Setup, comparison: Comparison) -> tuple[RegionChange, ...]:
         return ()
     before = rival_of(setup, comparison.makers, current)
     return region_changes(
-        predicted(setup, before, comparison.makers),
+        predicted(setup, before, slots_memory(before)),
         comparison.prediction,
         before,
         comparison.chosen,
@@ -179,5 +197,10 @@ def _assumptions(setup: Setup) -> Iterator[str]:
         if fit is not None:
             yield from fit.assumptions
             yield from fit.warnings
+    current = setup.evidence.current
+    if (setup.evidence.rss or setup.evidence.charge) and not (current and current.says_layout):
+        yield (
+            "what was measured ran with the slots advised here; --current says with which it did"
+        )
     if setup.live is not None:
         yield from setup.live.notes

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from memplan.answer import Answer, SlotsAnswer
 from memplan.calibration import Point
 from memplan.errors import UsageError
+from memplan.planning.case import FewClients
 from memplan.planning.goals import Evidence, Goals
 from memplan.planning.sizing import BufferNeed, buffer_need
 from memplan.reuseport_model import ReuseportModel
@@ -79,6 +80,20 @@ def set_up(
         model=_model(workload),
         horizon_s=horizon_s,
         need=buffer_need(workload.traffic),
+    )
+
+
+def few_clients_of(setup: Setup, required: SlotsAnswer) -> FewClients | None:
+    """Return what few client tuples make of the overflow; None where they are not few."""
+    if setup.workload.tuples is None or setup.workload.balance != "hash":
+        return None
+    current = setup.evidence.current
+    today = None if current is None else current.max_conn
+    max_conn = today or setup.goals.max_conn or required.slots
+    return FewClients(
+        max_conn=max_conn,
+        answer=setup.model.frozen(max_conn, setup.horizon_s),
+        required=setup.model.required_slots_over_boots(setup.goals.overflow, setup.horizon_s),
     )
 
 

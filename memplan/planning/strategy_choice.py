@@ -1,5 +1,7 @@
 """Each slot strategy at its own best layout, so that the strategies can be compared."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,13 +64,18 @@ class LoadMaker:
     _spread: tuple[float, float, float, float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        marginal = self.model.worker_marginal()
-        mean, sd = marginal.mean, marginal.sd
-        high = (mean, sd)
-        if self.horizon_s is not None:
-            running = self.model.running_max(self.horizon_s)
-            high = (running.mean(), running.sd())
-        object.__setattr__(self, "_spread", (mean, sd, *high))
+        workers = self.model.workers
+        weights = self.model.weights or (1.0,) * workers
+        alike = Counter(weights)
+        loads, highs = [], []
+        for weight, count in alike.items():
+            worker = weights.index(weight)
+            marginal = self.model.worker_marginal(worker)
+            loads.append((count / workers, marginal.mean, marginal.sd))
+            if self.horizon_s is not None:
+                running = self.model.running_max(self.horizon_s, worker)
+                highs.append((count / workers, running.mean(), running.sd()))
+        object.__setattr__(self, "_spread", (*_mixed(loads), *_mixed(highs or loads)))
 
     def load(self, max_conn: int) -> SlotLoad:
         """Return the load for so many slots a worker."""
@@ -83,13 +90,12 @@ class LoadMaker:
             load_sd=sd,
             high_mean=high_mean,
             high_sd=high_sd,
+            conns_sd=math.sqrt(workload.conns.median) if workload.population == "open" else 0.0,
             conns_high=workload.conns.high + rate * workload.linger_s,
             max_fd=self.max_fd,
             active_fraction=workload.active_fraction,
             used_active=self.used,
-            accepts=None
-            if self.horizon_s is None
-            else mean + rate * self.horizon_s / workload.workers,
+            accepts=mean + rate * (self.horizon_s or 0.0) / workload.workers,
             process_model=workload.process_model,
             page_bytes=self.page_bytes,
         )
@@ -99,6 +105,13 @@ class LoadMaker:
         """Bytes that an active connection writes of each field; unknown ones are written whole."""
         sizes = {"recv": self.need.recv, "body": self.need.body, "write": self.need.write}
         return {name: size for name, size in sizes.items() if size is not None}
+
+
+def _mixed(parts: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """Return the mean and sd over workers of some (share, mean, sd), their differences included."""
+    mean = sum(share * part for share, part, _ in parts)
+    square = sum(share * (sd * sd + (part - mean) ** 2) for share, part, sd in parts)
+    return mean, math.sqrt(square)
 
 
 def judge(
