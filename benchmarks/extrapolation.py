@@ -9,7 +9,7 @@ straight line, learnt the same way.
 
 Prints a row for each prediction, the coverage, and the interval score (Winkler 1972; Gneiting and
 Raftery 2007, equation 43), both in bytes and divided by the line's prediction. `--constants`
-prints what `memplan/learnt.py` holds.
+prints what `memplan/memory/learnt.py` holds.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memplan.calibration import Calibration, Point
-from memplan.extrapolation import Lessons
-from memplan.learning import Series, learn
+from memplan.memory.calibration import Calibration, Point
+from memplan.memory.extrapolation import Lessons
+from memplan.memory.learning import Series, learn
 from memplan.units import MIB
 
 DEFAULT_CSV = Path(__file__).resolve().parents[1].parent / "shared" / "arena_round1.csv"
@@ -181,7 +181,7 @@ def main() -> None:
     """Print the table, the coverage and the scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("csv", nargs="?", type=Path, default=DEFAULT_CSV)
-    parser.add_argument("--constants", action="store_true", help="print memplan/learnt.py's part")
+    parser.add_argument("--constants", action="store_true", help="print what learnt.py holds")
     arguments = parser.parse_args()
     rows = read(arguments.csv)
     if arguments.constants:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memplan.answer import Answer, SlotsAnswer
-    from memplan.calibration import Calibration, Point
     from memplan.churn_simulator import simulate_churn
     from memplan.errors import MeasureError, MemplanError, PlanError, UsageError
+    from memplan.memory.calibration import Calibration, Point
     from memplan.memory_model import Prediction
     from memplan.plan import Plan
     from memplan.planner import recommend
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Answer": "answer",
-    "Calibration": "calibration",
+    "Calibration": "memory.calibration",
     "Configuration": "planning.configuration",
     "Evidence": "planning.goals",
     "Goals": "planning.goals",
@@ -36,7 +36,7 @@ _HOMES = {
     "MemplanError": "errors",
     "Plan": "plan",
     "PlanError": "errors",
-    "Point": "calibration",
+    "Point": "memory.calibration",
     "Prediction": "memory_model",
     "Quantity": "quantity",
     "ReuseportModel": "reuseport_model",

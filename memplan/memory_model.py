@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memplan.calibration import Calibration
-from memplan.connection_regions import socket_regions, traffic_regions
-from memplan.costs import PINNABLE, Server, check_pins
 from memplan.errors import UsageError
-from memplan.estimate import Estimate, RestsOn
-from memplan.quantity import Quantity
-from memplan.region import (
+from memplan.memory.calibration import Calibration
+from memplan.memory.connection_regions import socket_regions, traffic_regions
+from memplan.memory.costs import PINNABLE, Server, check_pins
+from memplan.memory.estimate import Estimate, RestsOn
+from memplan.memory.region import (
     NOTHING,
     Amount,
     Provenance,
@@ -30,8 +29,9 @@ from memplan.region import (
     process_sum,
     region,
 )
-from memplan.server_regions import process_regions, slot_regions, worker_regions
-from memplan.slots_memory import SlotsMemory
+from memplan.memory.server_regions import process_regions, slot_regions, worker_regions
+from memplan.memory.slots_memory import SlotsMemory
+from memplan.quantity import Quantity
 from memplan.units import format_bytes
 from memplan.workload import Workload
 

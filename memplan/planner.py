@@ -75,7 +75,7 @@ def recommend(*, host: "HostFacts | None" = None, **options: Any) -> Plan:  # no
 
 def _evidence(given: Mapping[str, Any]) -> Evidence:
     """Return the evidence, points written as (conns, bytes) pairs made into points."""
-    from memplan.calibration import Account, Point
+    from memplan.memory.calibration import Account, Point
 
     made = dict(given)
     accounts: tuple[tuple[str, Account], ...] = (("rss", "process"), ("charge", "charge"))

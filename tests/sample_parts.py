@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from memplan.answer import Answer
-from memplan.estimate import Estimate
+from memplan.memory.estimate import Estimate
+from memplan.memory.region import Provenance, Region, Scope
 from memplan.plan import (
     Constraint,
     Setting,
     StrategyRow,
 )
-from memplan.region import Provenance, Region, Scope
 from memplan.slots import SlotField, SlotLayout
 from memplan.units import KIB, MIB
 

@@ -18,6 +18,7 @@ from sample_parts import (
 )
 
 from memplan.answer import SlotsAnswer
+from memplan.memory.region import Provenance
 from memplan.memory_model import Prediction
 from memplan.plan import (
     Caution,
@@ -30,7 +31,6 @@ from memplan.plan import (
 )
 from memplan.planning.configuration import Configuration
 from memplan.quantity import Quantity
-from memplan.region import Provenance
 from memplan.slots import SlotLayout
 from memplan.units import DAY, GIB, HOUR, KIB, MIB, YEAR
 from memplan.whatif import WhatIf

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from memplan.calibration import Calibration, Point
 from memplan.errors import UsageError
-from memplan.fitting import Group, fit_line
-from memplan.learnt import LESSONS
-from memplan.student import f_sf, incomplete_beta, t_quantile, t_sf
+from memplan.memory.calibration import Calibration, Point
+from memplan.memory.fitting import Group, fit_line
+from memplan.memory.learnt import LESSONS
+from memplan.memory.student import f_sf, incomplete_beta, t_quantile, t_sf
 from memplan.units import KIB, MIB
 
 SEED = [Point(512, 75 * MIB, "charge"), Point(4096, 184 * MIB, "charge")]

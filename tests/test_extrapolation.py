@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from memplan.extrapolation import (
+from memplan.memory.extrapolation import (
     References,
     Stray,
     between,
@@ -19,8 +19,8 @@ from memplan.extrapolation import (
     gap,
     under,
 )
-from memplan.learning import Series, learn
-from memplan.learnt import LESSONS
+from memplan.memory.learning import Series, learn
+from memplan.memory.learnt import LESSONS
 from memplan.units import MIB
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memplan import kernel_memory as kernel
-from memplan.page_tables import expected_page_table_bytes, page_table_bounds, page_table_bytes
+from memplan.memory import kernel_memory as kernel
+from memplan.memory.page_tables import (
+    expected_page_table_bytes,
+    page_table_bounds,
+    page_table_bytes,
+)
 from memplan.units import GIB, KIB, MIB
 
 TOUCH = """

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memplan import kernel_memory as kernel
-from memplan.calibration import Calibration, Point
 from memplan.errors import UsageError
+from memplan.memory import kernel_memory as kernel
+from memplan.memory.calibration import Calibration, Point
 from memplan.memory_model import PINNABLE, Prediction, SlotsMemory, predict
 from memplan.profiler.host import HostFacts, read_host
 from memplan.quantity import Quantity

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from memplan.calibration import Calibration, Point
+from memplan.memory.calibration import Calibration, Point
+from memplan.memory.slots_memory import SlotsMemory
 from memplan.memory_model import Prediction, predict
 from memplan.plan import StrategyRow
 from memplan.planning.configuration import Configuration
@@ -12,7 +13,6 @@ from memplan.planning.goals import AUTO, Evidence, Goals
 from memplan.planning.setup import Setup
 from memplan.planning.sizing import candidate_layouts, generous
 from memplan.planning.strategy_choice import LoadMaker, Rival, judge
-from memplan.slots_memory import SlotsMemory
 from memplan.units import format_bytes
 
 BUILT_IN = ("static", "fd", "pooled")

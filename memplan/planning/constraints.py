@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from memplan.answer import Answer
-from memplan.estimate import Estimate
+from memplan.memory.estimate import Estimate
 from memplan.plan import Constraint
 from memplan.planning.goals import Goals
 from memplan.slots import HostLimits, Limit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from memplan.errors import UsageError
 
 if TYPE_CHECKING:
-    from memplan.calibration import Point
+    from memplan.memory.calibration import Point
     from memplan.planning.configuration import Configuration
 
 AUTO = "auto"

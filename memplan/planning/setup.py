@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memplan.answer import Answer, SlotsAnswer
-from memplan.calibration import Point
 from memplan.errors import UsageError
+from memplan.memory.calibration import Point
 from memplan.planning.case import FewClients
 from memplan.planning.goals import Evidence, Goals
 from memplan.planning.sizing import BufferNeed, buffer_need

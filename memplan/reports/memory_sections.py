@@ -8,9 +8,9 @@ from memplan.reports.sheet import Cell, Column, Section, cells, text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from memplan.estimate import Estimate
+    from memplan.memory.estimate import Estimate
+    from memplan.memory.region import Region
     from memplan.plan import Constraint, Plan, RegionChange
-    from memplan.region import Region
 
 MEMORY_LIMIT = "memory limit"
 """The name of the constraint on the container's charge."""

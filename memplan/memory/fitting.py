@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memplan.learnt import REPEAT_NOISE, REPEAT_NOISE_DF
-from memplan.student import f_sf
+from memplan.memory.learnt import REPEAT_NOISE, REPEAT_NOISE_DF
+from memplan.memory.student import f_sf
 
 _ROUNDS = 25
 _SETTLED = 1e-13

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from memplan.fitting import Group, Line, Noise
-from memplan.learnt import REPEAT_NOISE
+from memplan.memory.fitting import Group, Line, Noise
+from memplan.memory.learnt import REPEAT_NOISE
 from memplan.units import format_bytes
 
 _LOUD = 0.10

@@ -2,10 +2,10 @@
 
 import math
 
-from memplan import kernel_memory as kernel
-from memplan.costs import Server, Unit
+from memplan.memory import kernel_memory as kernel
+from memplan.memory.costs import Server, Unit
+from memplan.memory.region import Amount, Provenance, Region, region
 from memplan.quantity import Quantity
-from memplan.region import Amount, Provenance, Region, region
 from memplan.units import KIB, MIB, format_bytes
 from memplan.workload import Workload
 

@@ -4,7 +4,7 @@ What a prediction rests on depends on how many points there are:
 
 - none: what servers take, from the least to the most seen;
 - one: it carries the prediction, split into fixed and per-connection bytes as servers' medians;
-- two: the line through them, and how far servers strayed from it (`memplan.extrapolation`);
+- two: the line through them, and how far servers strayed from it (`memplan.memory.extrapolation`);
 - three or more: the least-squares line if they lie on one within their noise, else the chain of
   segments through them. Inside a tested line the interval is the line's own; between two points
   of a chain and beyond the outermost points, servers' strays join it.
@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from memplan import calibration_notes as notes
-from memplan import extrapolation
 from memplan.errors import UsageError
-from memplan.estimate import Estimate, RestsOn
-from memplan.extrapolation import Drift, Lessons, References, Stray
-from memplan.fitting import Group, Line, Noise, bend_p_value, fit_line, noise, repeat_squares
-from memplan.learnt import LESSONS
-from memplan.student import t_quantile
+from memplan.memory import calibration_notes as notes
+from memplan.memory import extrapolation
+from memplan.memory.estimate import Estimate, RestsOn
+from memplan.memory.extrapolation import Drift, Lessons, References, Stray
+from memplan.memory.fitting import Group, Line, Noise, bend_p_value, fit_line, noise, repeat_squares
+from memplan.memory.learnt import LESSONS
+from memplan.memory.student import t_quantile
 from memplan.units import format_bytes
 
 Account = Literal["process", "charge"]

@@ -11,7 +11,7 @@ side's power is a 95% prediction from servers whose memory is known at three poi
   P(power > u) = p (1 + u / S)^-k, a Lomax law, hence u = S ((p / tail)^(1/k) - 1).
 
 Rows of one server share one vote, so n counts servers. Ratios alone enter: the unit of memory
-has no say. `memplan.learning` learns; what it learnt is in `memplan.learnt`.
+has no say. `memplan.memory.learning` learns; what it learnt is in `memplan.memory.learnt`.
 """
 
 import math

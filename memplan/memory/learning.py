@@ -1,11 +1,11 @@
-"""Learning from servers known at three points how far others stray: see `memplan.extrapolation`."""
+"""Learning from servers known at three points how far others stray: see `extrapolation`."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from memplan.extrapolation import (
+from memplan.memory.extrapolation import (
     Drift,
     Lessons,
     Spread,
@@ -16,7 +16,7 @@ from memplan.extrapolation import (
     gap,
     under,
 )
-from memplan.student import t_quantile
+from memplan.memory.student import t_quantile
 
 _ROUNDING = 1e-9
 

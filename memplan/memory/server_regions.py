@@ -6,13 +6,13 @@ measurement would narrow.
 
 import math
 
-from memplan import kernel_memory as kernel
-from memplan.costs import Server, Unit, processes_of
 from memplan.descriptors import PER_WORKER, STANDARD_STREAMS
-from memplan.learnt import LESSONS
-from memplan.page_tables import expected_page_table_bytes, page_table_bounds
-from memplan.region import Amount, Provenance, Region, region
-from memplan.slots_memory import SlotsMemory
+from memplan.memory import kernel_memory as kernel
+from memplan.memory.costs import Server, Unit, processes_of
+from memplan.memory.learnt import LESSONS
+from memplan.memory.page_tables import expected_page_table_bytes, page_table_bounds
+from memplan.memory.region import Amount, Provenance, Region, region
+from memplan.memory.slots_memory import SlotsMemory
 from memplan.units import KIB, MIB, format_bytes
 from memplan.workload import Workload
 

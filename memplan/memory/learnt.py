@@ -1,11 +1,11 @@
 """What was learnt from the published memory of 14 servers at 512, 4,096 and 16,384 connections.
 
 25 rows (two profiles of a public HTTP benchmark arena; the container's peak). The numbers are what
-`memplan.learning.learn` returns for them, as `benchmarks/extrapolation.py` prints it; a test
+`memplan.memory.learning.learn` returns for them, as `benchmarks/extrapolation.py` prints it; a test
 derives them again wherever the measurements are at hand.
 """
 
-from memplan.extrapolation import Drift, Lessons, Spread, Stray
+from memplan.memory.extrapolation import Drift, Lessons, Spread, Stray
 
 REPEAT_NOISE = 0.02
 """Relative standard deviation between repeats, where no repeats tell: assumed, not learnt.

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from memplan.errors import UsageError
-from memplan.region import Amount, Provenance
-from memplan.slots_memory import SlotsMemory
+from memplan.memory.region import Amount, Provenance
+from memplan.memory.slots_memory import SlotsMemory
 from memplan.workload import Workload
 
 if TYPE_CHECKING:
