@@ -66,6 +66,7 @@ class Prediction:
         charge: What the container's memory cgroup is charged for.
         assumptions: What no measurement said and was assumed instead.
         warnings: What the measurements contradict.
+        calibrations: What was fitted to the measurements, an account each.
     """
 
     regions: tuple[Region, ...]
@@ -73,6 +74,7 @@ class Prediction:
     charge: Estimate
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
 
     @property
     def virtual_bytes(self) -> int:
@@ -105,6 +107,7 @@ class Prediction:
             "virtual_bytes": self.virtual_bytes,
             "assumptions": list(self.assumptions),
             "warnings": list(self.warnings),
+            "calibrations": [fit.to_dict() for fit in self.calibrations],
         }
 
 
@@ -175,6 +178,7 @@ def predict(
         charge=_estimate(charge, sum(r.charge_bytes for r in kept)),
         assumptions=tuple(dict.fromkeys(text for fit in fits for text in fit.assumptions)),
         warnings=tuple(dict.fromkeys(warnings)),
+        calibrations=tuple(fits),
     )
 
 

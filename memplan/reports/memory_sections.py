@@ -8,6 +8,7 @@ from memplan.reports.sheet import Cell, Column, Section, cells, text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from memplan.memory.calibration import Calibration
     from memplan.memory.estimate import Estimate
     from memplan.memory.region import Region
     from memplan.plan import Constraint, Plan, RegionChange
@@ -43,7 +44,7 @@ def accounts(plan: "Plan") -> Section:
     if limit is not None and limit.allowed is not None:
         gist = (
             f"limit {words.amount(limit.allowed, 'bytes')} ({limit.source}); "
-            f"{words.percent(limit.use)} of it used at the interval's high end"
+            f"{words.percent(limit.use)} of it used by {limit.detail}"
         )
     return Section(
         title="Memory",
@@ -58,7 +59,19 @@ def accounts(plan: "Plan") -> Section:
             )
             for name, one in named_accounts(plan)
         ),
+        details=tuple(
+            (Cell(f"measured {fit.account}"), _fit_line(fit))
+            for fit in plan.prediction.calibrations
+        ),
     )
+
+
+def _fit_line(fit: "Calibration") -> str:
+    """Return what was fitted to the measurements, in words."""
+    per_conn = words.amount(fit.per_conn_bytes, "bytes")
+    fixed = words.amount(fit.fixed_bytes, "bytes")
+    points = f"{fit.n} point{'s' if fit.n > 1 else ''}"
+    return f"{per_conn} a connection over {fixed}, by {points} ({fit.kind})"
 
 
 def regions(plan: "Plan") -> Section:
