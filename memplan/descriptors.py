@@ -12,6 +12,12 @@ PER_WORKER = (("listeners", 1), ("rings or epolls", 1), ("eventfds", 1))
 """What each worker's loop holds beside its connections."""
 
 
+def counted(count: int, name: str) -> str:
+    """Return a count of things named in the plural: `1 ring or epoll`, `64 rings or epolls`."""
+    singular = " ".join(word.removesuffix("s") for word in name.split())
+    return f"{count:,} {singular if count == 1 else name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescriptorSum:
     """The descriptors of one process.
@@ -31,5 +37,5 @@ class DescriptorSum:
 
     def words(self) -> str:
         """Return the sum in words: `4,096 connections + 64 listeners + ... = 4,291`."""
-        parts = " + ".join(f"{count:,} {name}" for name, count in self.parts)
+        parts = " + ".join(counted(count, name) for name, count in self.parts)
         return f"{parts} = {self.total:,} descriptors in {self.per}"

@@ -28,7 +28,7 @@ from memplan.quantity import Quantity, QuantityLike
 from memplan.running_maximum import RunningMaximum
 from memplan.sensitivity import Sensitivity, sensitivity
 from memplan.slot_search import check_target, maximum_quantile, settled
-from memplan.uncertain import mixed, spread
+from memplan.uncertain import at_whole, mixed, spread
 from memplan.worker_group import Caps, WorkerGroup
 from memplan.workload import EVEN_EPHEMERAL_PORTS, Balance, Population
 
@@ -356,7 +356,8 @@ class ReuseportModel:
     def _over_conns(self, answer: Callable[[float], Answer]) -> Answer:
         # So many more connections bring the heaviest worker half a standard deviation more.
         step = 0.5 * math.sqrt(self._conns.median / self._group.largest_share)
-        return mixed(self._conns, answer, step)
+        whole = answer if self.population == "open" else at_whole(answer)
+        return mixed(self._conns, whole, step)
 
     def _churn(self, conns: float) -> Churn:
         return Churn(

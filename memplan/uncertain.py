@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from memplan.answer import Answer
 from memplan.quantity import Quantity
@@ -52,6 +53,25 @@ def mixed(conns: Quantity, answer: Callable[[float], Answer], step: float) -> An
         method=f"{ends[-1].method}, mixed over the connections",
         relative_error=max(_RELATIVE_ERROR, *(end.relative_error for end in ends)),
     )
+
+
+def at_whole(answer: Callable[[float], Answer]) -> Callable[[float], Answer]:
+    """Return an answer for whole numbers as one for all: linear between two neighbours."""
+
+    def between(value: float) -> Answer:
+        below = math.floor(value)
+        part = value - below
+        if part == 0.0:
+            return answer(float(below))
+        low, high = answer(float(below)), answer(float(below + 1))
+        return replace(
+            high,
+            value=(1 - part) * low.value + part * high.value,
+            low=(1 - part) * low.low + part * high.low,
+            high=(1 - part) * low.high + part * high.high,
+        )
+
+    return between
 
 
 def variance(quantity: Quantity) -> float:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from memplan.quantity import Quantity
 from memplan.reuseport_model import ReuseportModel
 from memplan.uncertain import mixed, variance
 from memplan.units import DAY, HOUR, MONTH, YEAR
+
+if TYPE_CHECKING:
+    from memplan.workload import Balance, Population
 
 SEED = ReuseportModel(workers=64, conns=4096, reconnects_per_s=260_000, horizon_s=HOUR)
 
@@ -179,14 +183,16 @@ def test_samples_of_every_population() -> None:
     even = replace(SEED, conns=4097, balance="exact").sample(1, rng)
     assert (even.sum(), even.min(), even.max()) == (4097, 64, 65)
     ranged = replace(SEED, conns=(1000, 3000)).sample(500, rng).sum(axis=1)
-    assert 1000 <= ranged.min() < 1100 < 2900 < ranged.max() <= 3000
+    assert 1000 <= ranged.min() < 1100
+    assert 2900 < ranged.max() <= 3000
 
 
 def test_the_marginal_is_binomial_or_poisson() -> None:
     """One worker's load has its law's mean, deviation and masses."""
     k = np.arange(200)
     closed = SEED.worker_marginal()
-    assert (closed.mean, closed.sd) == (64.0, pytest.approx(7.937254, abs=1e-6))
+    assert closed.mean == 64.0
+    assert closed.sd == pytest.approx(7.937254, abs=1e-6)
     np.testing.assert_allclose(closed.pmf(k), binomial_pmf(k, 4096, 1 / 64))
     opened = replace(SEED, population="open").worker_marginal()
     assert (opened.mean, opened.sd) == (64.0, 8.0)
@@ -194,14 +200,14 @@ def test_the_marginal_is_binomial_or_poisson() -> None:
 
 
 def test_a_range_brackets_by_its_ends() -> None:
-    """With nothing known inside a range, its ends are the bracket and the uniform mean the point."""
+    """With nothing known inside a range its ends are the bracket, the uniform mean the point."""
     ranged = replace(SEED, conns=(3000, 5000))
     low, high = replace(SEED, conns=3000), replace(SEED, conns=5000)
     found = ranged.overflow_probability(112)
     assert found.low == low.overflow_probability(112).low
     assert found.high == high.overflow_probability(112).high
-    grid = [replace(SEED, conns=n).overflow_probability(112).value for n in range(3005, 5000, 10)]
-    assert found.value == pytest.approx(np.mean(grid), rel=1e-3)
+    grid = [replace(SEED, conns=n).overflow_probability(112).value for n in range(3000, 5001, 4)]
+    assert found.value == pytest.approx(np.trapezoid(grid) / 500, rel=2e-4)
     slots = ranged.required_slots(1e-6)
     assert slots.low == low.required_slots(1e-6).slots
     assert slots.high == high.required_slots(1e-6).slots
@@ -240,7 +246,7 @@ def test_uncertain_connections_over_time() -> None:
         low, high = map(ask, ends)
         assert low <= ask(ranged) <= high
     law = ranged.running_max()
-    assert np.all(np.diff(law.exceeded) <= 0)
+    assert np.all(np.diff(law.exceeded) <= 1e-15)
     assert law.mean() == pytest.approx(
         np.mean([model.expected_running_max().value for model in ends]), abs=0.02
     )
@@ -349,8 +355,8 @@ def test_answers_go_into_json_and_numbers() -> None:
         (lambda: ReuseportModel(workers=2, conns=9, weights=[1.0]), "2 weights"),
         (lambda: ReuseportModel(workers=2, conns=9, weights=[1.0, 0.0]), "positive"),
         (lambda: replace(SEED, linger_s=-1.0), "linger_s must be zero or more"),
-        (lambda: replace(SEED, population="ajar"), "closed or open"),
-        (lambda: replace(SEED, balance="fair"), "hash or exact"),
+        (lambda: replace(SEED, population=cast("Population", "ajar")), "closed or open"),
+        (lambda: replace(SEED, balance=cast("Balance", "fair")), "hash or exact"),
         (lambda: replace(SEED, balance="exact", population="open"), "closed population"),
         (lambda: SEED.overflow_probability(-1), "max_conn"),
         (lambda: SEED.overflow_probability([100]), "64 caps"),

@@ -48,7 +48,7 @@ fi
 if command -v apt-get >/dev/null && [ "${as_root[0]:-}" != false ]; then
   echo "Installing ${missing[*]} ..."
   export DEBIAN_FRONTEND=noninteractive
-  # A service started by its package would hold port 80 and load the machine: policy-rc.d says no.
+  # RUNLEVEL=1 has invoke-rc.d leave services stopped: nginx as a service would hold port 80.
   if "${as_root[@]}" apt-get update -qq &&
     "${as_root[@]}" env RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null; then
     exit 0

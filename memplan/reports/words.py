@@ -102,7 +102,8 @@ def load_line(workload: "Workload") -> str:
         f"{conns} connections",
     ]
     if workload.workers_lost:
-        parts.append(f"{workload.workers_lost:,} workers lost")
+        lost = workload.workers_lost
+        parts.append(f"{lost:,} worker{'s' if lost > 1 else ''} lost")
     return " · ".join(parts)
 
 
