@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import comb
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     """
     quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     start = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, environment, file_actions=quiet)
+    pid = os.posix_spawn(command[0], list(command), environment, file_actions=quiet)
     # wait4 tells this child's CPU time alone; resource's sums all children.
     _, status, usage = os.wait4(pid, 0)
     wall_s = time.perf_counter() - start
@@ -95,38 +95,56 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
     return ordered[k - 1], ordered[n - k], 1 - missed
 
 
-def figures(found: Sequence[tuple[Run, Run]]) -> dict[str, object]:
-    """Return what is printed and written: medians, and ratios pair by pair."""
-    ratios = [memplan.wall_s / numpy.wall_s for memplan, numpy in found]
-    cpu_ratios = [memplan.cpu_s / numpy.cpu_s for memplan, numpy in found]
-    low, high, level = median_interval(ratios)
-    return {
-        "pairs": len(found),
-        "memplan_s": statistics.median(memplan.wall_s for memplan, _ in found),
-        "numpy_s": statistics.median(numpy.wall_s for _, numpy in found),
-        "memplan_cpu_s": statistics.median(memplan.cpu_s for memplan, _ in found),
-        "numpy_cpu_s": statistics.median(numpy.cpu_s for _, numpy in found),
-        "ratio": statistics.median(ratios),
-        "ratio_low": low,
-        "ratio_high": high,
-        "ratio_level": level,
-        "cpu_ratio": statistics.median(cpu_ratios),
-        "target": TARGET,
-        "holds": statistics.median(ratios) <= TARGET,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What is printed and written: medians over the pairs, and ratios taken pair by pair."""
 
+    pairs: int
+    memplan_s: float
+    numpy_s: float
+    memplan_cpu_s: float
+    numpy_cpu_s: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    ratio_level: float
+    cpu_ratio: float
+    target: float
+    holds: bool
 
-def report(measured: Mapping[str, object]) -> str:
-    """Return the figures in words."""
-    return """\
-{pairs} pairs in turn, medians
-  memplan recommend --workers 64 --conns 4096  {memplan_s:.3f} s, {memplan_cpu_s:.3f} s of CPU
-  python -c "import numpy"                     {numpy_s:.3f} s, {numpy_cpu_s:.3f} s of CPU
-ratio, pair by pair: {ratio:.2f} ({ratio_level:.1%} interval {ratio_low:.2f} to {ratio_high:.2f}), \
-of CPU {cpu_ratio:.2f}
-at most {target}: {verdict}""".format(
-        **measured, verdict="holds" if measured["holds"] else "DOES NOT HOLD"
-    )
+    @classmethod
+    def of(cls, found: Sequence[tuple[Run, Run]]) -> "Figures":
+        """Return the figures of runs of memplan and of numpy, pair by pair."""
+        ratios = [memplan.wall_s / numpy.wall_s for memplan, numpy in found]
+        low, high, level = median_interval(ratios)
+        ratio = statistics.median(ratios)
+        return cls(
+            pairs=len(found),
+            memplan_s=statistics.median(memplan.wall_s for memplan, _ in found),
+            numpy_s=statistics.median(numpy.wall_s for _, numpy in found),
+            memplan_cpu_s=statistics.median(memplan.cpu_s for memplan, _ in found),
+            numpy_cpu_s=statistics.median(numpy.cpu_s for _, numpy in found),
+            ratio=ratio,
+            ratio_low=low,
+            ratio_high=high,
+            ratio_level=level,
+            cpu_ratio=statistics.median(memplan.cpu_s / numpy.cpu_s for memplan, numpy in found),
+            target=TARGET,
+            holds=ratio <= TARGET,
+        )
+
+    def __str__(self) -> str:
+        verdict = "holds" if self.holds else "DOES NOT HOLD"
+        return (
+            f"{self.pairs} pairs in turn, medians\n"
+            f"  memplan recommend --workers 64 --conns 4096  {self.memplan_s:.3f} s, "
+            f"{self.memplan_cpu_s:.3f} s of CPU\n"
+            f"  python -c 'import numpy'                     {self.numpy_s:.3f} s, "
+            f"{self.numpy_cpu_s:.3f} s of CPU\n"
+            f"ratio, pair by pair: {self.ratio:.2f} ({self.ratio_level:.1%} interval "
+            f"{self.ratio_low:.2f} to {self.ratio_high:.2f}), of CPU {self.cpu_ratio:.2f}\n"
+            f"at most {self.target}: {verdict}"
+        )
 
 
 def main() -> None:
@@ -136,12 +154,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="write the figures as JSON, too")
     arguments = parser.parse_args()
 
-    measured = figures(pairs(arguments.pairs))
-    print(report(measured))
+    measured = Figures.of(pairs(arguments.pairs))
+    print(measured)
     if arguments.output is not None:
         from support.results import write_results
 
-        write_results(arguments.output, "cold_start", measured)
+        write_results(arguments.output, "cold_start", asdict(measured))
 
 
 if __name__ == "__main__":

@@ -143,8 +143,10 @@ def measured(workers: int, conns: int, allowed_ms: float, overflow: float, budge
 def markdown(rows: Sequence[Row]) -> str:
     """Return the table."""
     lines = [
-        "| workers | connections | target | slots | chance (relative error) | first answer "
-        "| median answer | allowed | 10⁶ draws | of which over | chance by the draws, 95% |",
+        (
+            "| workers | connections | target | slots | chance (relative error) | first answer "
+            "| median answer | allowed | 10⁶ draws | of which over | chance by the draws, 95% |"
+        ),
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:

@@ -35,6 +35,7 @@ __all__ = [
     "binomial_pmf",
     "binomial_sf",
     "chi2_sf",
+    "continued_fraction",
     "gamma_sf",
     "log1mexp",
     "log_binomial_cdf",
@@ -120,7 +121,7 @@ def _binomial_over_mass(k: int, n: int, p: Pair, q: Pair, mean: Pair) -> float:
             rest = (a + m) * (excess + m * (2 - x)) / (odd + 1)
             yield numerator, m + m * (b - m) * x / (odd - 1) + rest
 
-    return a * q.high / _evaluate_fraction(a * excess / (a + 1.0), terms())
+    return a * q.high / continued_fraction(a * excess / (a + 1.0), terms())
 
 
 def log_poisson_sf(k: int, mean: float) -> float:
@@ -185,7 +186,7 @@ def _log_gamma_above(a: float, x: float) -> float:
         return log1mexp(_log_gamma_below(a, x))
     # Legendre's fraction: Q = x**a exp(-x) / Gamma(a) / (x+1-a - 1(1-a)/(x+3-a - ...)).
     first = x + 1.0 - a
-    fraction = _evaluate_fraction(first, ((m * (a - m), first + 2 * m) for m in count(1)))
+    fraction = continued_fraction(first, ((m * (a - m), first + 2 * m) for m in count(1)))
     return min(0.0, log_poisson_mass(a, x) + math.log(a / fraction))
 
 
@@ -204,14 +205,18 @@ def _log_gamma_below(a: float, x: float) -> float:
             yield (a + m - 1) * m * (x / (odd - 1)) ** 2, m + m * x / (odd - 1) + rest
 
     # gamma(a, x) = x**a exp(-x) / fraction, and the mass at a is x**a exp(-x) / (a Gamma(a)).
-    fraction = _evaluate_fraction(a * excess / (a + 1.0), terms())
+    fraction = continued_fraction(a * excess / (a + 1.0), terms())
     return min(0.0, log_poisson_mass(a, x) + math.log(a / fraction))
 
 
-def _evaluate_fraction(first: float, terms: "Iterator[tuple[float, float]]") -> float:
+def continued_fraction(first: float, terms: "Iterator[tuple[float, float]]") -> float:
     """Return first + n1/(d1 + n2/(d2 + ...)) for pairs (n, d) of terms, by Lentz's method.
 
-    The first and all denominators are positive; a numerator of zero ends the fraction.
+    Args:
+        first: The leading term.
+        terms: Numerators and denominators, without end or up to where the fraction ends.
+
+    The first and all denominators must be positive; a numerator of zero ends the fraction.
     """
     value = ahead = first
     behind = 0.0

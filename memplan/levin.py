@@ -20,13 +20,21 @@ peak over sin(w/2)), and rounding (by the sum of absolute terms). Work grows wit
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from memplan.distributions import log_poisson_pmf, log_poisson_sf
-from memplan.spectrum import transform
+from memplan.distributions import log_binomial_sf, log_poisson_pmf, log_poisson_sf
+from memplan.masses import Pair, deviance
+from memplan.spectrum import (
+    complex_log,
+    complex_log1p,
+    frequencies_needed,
+    grid_sum,
+    poisson_turn,
+    transform,
+)
 from memplan.truncated_poisson import (
     NEGLIGIBLE_NATS,
     TruncatedPoisson,
@@ -79,11 +87,20 @@ def log_overflow(conns: int, classes: Sequence[WorkerClass], log_low: float) -> 
         classes: The workers that can be over; others may be left out.
         log_low: Logarithm of a lower bound of the answer, which sets the tolerances.
     """
+    # A load with most of n is far from Poisson. It is over with its binomial chance, and only
+    # the case in which it is not over, and another is, is left to the sum.
+    heavy = [worker for worker in classes if worker.share > 0.5]
+    light = [worker for worker in classes if worker.share <= 0.5]
+    alone = log_binomial_sf(heavy[0].cap, conns, heavy[0].share) if heavy else -math.inf
+    if not light:
+        return Tail(alone, _FLOOR)
     mean = float(conns)
     nats = 2.0 + 0.5 * math.log(mean) - _LOG_TRUNCATION - log_low
     length = math.ceil(max(reach_above(mean, nats), reach_below(mean, nats))) | 1
-    loads = [_Load.of(worker, conns) for worker in classes]
+    loads = [_Load.of(worker, conns) for worker in light]
+    capped = [_Load.of(worker, conns) for worker in heavy]
     rest = max(0.0, 1.0 - math.fsum(worker.workers * worker.share for worker in classes))
+    free = mean * (1.0 - math.fsum(load.worker.share for load in capped))
     log_all = log_poisson_pmf(conns, mean)
 
     def log_envelope(half: "FloatArray") -> "FloatArray":
@@ -91,34 +108,35 @@ def log_overflow(conns: int, classes: Sequence[WorkerClass], log_low: float) -> 
         within = -mean * rest * lag
         for load in loads:
             within = within + load.worker.workers * load.log_envelope(half, lag)
-        return np.maximum(within, -mean * lag)
+        either = np.maximum(within, -free * lag)
+        for load in capped:
+            either = either + load.log_envelope(half, lag)
+        return either
 
-    count = _frequencies(length, log_envelope, _LOG_TRUNCATION + log_low + log_all)
-    lag, lead = _grid(length, count)
+    count = frequencies_needed(length, log_envelope, _LOG_TRUNCATION + log_low + log_all)
+    turn = poisson_turn(length, count)
     log_ratio = np.zeros(count, dtype=np.complex128)
-    log_within = np.asarray(-mean * rest * lag + 1j * mean * rest * lead)
+    log_within = mean * rest * turn
     near = np.ones(count, dtype=np.bool_)
     for load in loads:
-        log_all_of_it = load.mean * (-lag + 1j * lead)
-        whole = np.exp(log_all_of_it)
-        over = load.over(length, count)
+        whole, over = np.exp(load.mean * turn), load.over(length, count)
         near &= 2.0 * np.abs(over) < np.abs(whole)
         # Far from frequency zero `whole` may be zero; those places are not `near`.
         ratio = np.divide(-over, whole, out=np.zeros_like(whole), where=near)
-        log_ratio += load.worker.workers * _log1p(ratio)
-        log_within += load.worker.workers * _log(whole - over)
-    every = np.exp(-mean * lag)
-    angle = mean * lead
+        log_ratio += load.worker.workers * complex_log1p(ratio)
+        log_within += load.worker.workers * complex_log(whole - over)
     near &= log_ratio.real < _LARGEST_LOG_RATIO
-    u, v = np.minimum(log_ratio.real, _LARGEST_LOG_RATIO), log_ratio.imag
-    # Re of f (-expm1(u + iv)), and where b_c/f_c is not small, Re of f - prod a_c^W_c.
-    real = 2.0 * np.sin(v / 2) ** 2 - np.expm1(u) * np.cos(v)
-    small = every * (np.cos(angle) * real + np.sin(angle) * np.exp(u) * np.sin(v))
-    large = every * np.cos(angle) - np.exp(log_within.real) * np.cos(log_within.imag)
-    total, condition = _sum(np.where(near, small, large))
-    steepest = max(abs(load.worker.cap + 1 - load.mean) for load in loads)
+    np.minimum(log_ratio.real, _LARGEST_LOG_RATIO, out=log_ratio.real)
+    every = np.exp(free * turn)
+    # f (1 - prod (1 - b_c/f_c)^W_c), and f - prod a_c^W_c where b_c/f_c is not small.
+    some = np.where(near, -every * np.expm1(log_ratio), every - np.exp(log_within))
+    for load in capped:
+        some *= np.exp(load.mean * turn) - load.over(length, count)
+    total, condition = grid_sum(some.real)
+    steepest = max(abs(load.worker.cap + 1 - load.mean) for load in loads + capped)
     rounding = condition * (32.0 - 2.0 * log_low) + 2 * steepest
-    return Tail(math.log(total / length) - log_all, _EPS * rounding + _FLOOR)
+    log = math.log(total / length) - log_all
+    return Tail(float(np.logaddexp(log, alone)), _EPS * rounding + _FLOOR)
 
 
 def log_no_overflow(conns: int, classes: Sequence[WorkerClass]) -> Tail:
@@ -154,15 +172,15 @@ def log_no_overflow(conns: int, classes: Sequence[WorkerClass]) -> Tail:
             total = total + load.worker.workers * load.log_envelope(half, lag)
         return total
 
-    count = _frequencies(length, log_envelope, _LOG_TRUNCATION + log_peak)
+    count = frequencies_needed(length, log_envelope, _LOG_TRUNCATION + log_peak)
     log_product = np.zeros(count, dtype=np.complex128)
     for load in loads:
         values = transform(load.masses, load.first - load.centre, length, count)
-        log_product += load.worker.workers * _log(values)
+        log_product += load.worker.workers * complex_log(values)
     offset = sum(load.worker.workers * load.centre for load in loads) - conns
     turn = 2 * math.pi / length * (np.arange(count) * offset % length)
     terms = np.exp(log_product.real) * np.cos(log_product.imag + turn)
-    total, condition = _sum(terms)
+    total, condition = grid_sum(terms)
     log, error = _log_norm(conns, rate, loads)
     workers = sum(worker.workers for worker in classes)
     # Shares and rates are rounded; so much the logarithm depends on them.
@@ -251,52 +269,6 @@ class _CappedLoad(NamedTuple):
         return np.minimum(np.log(np.maximum(bound, _TINY)), 0.0)
 
 
-def _grid(length: int, count: int) -> tuple["FloatArray", "FloatArray"]:
-    """Return 1 - cos w and sin w - w at the frequencies w = 2 pi j / length."""
-    w = (2 * math.pi / length) * np.arange(count)
-    square = w * w
-    series = np.ones_like(w)
-    for divisor in (156.0, 110.0, 72.0, 42.0, 20.0):
-        series = 1.0 - square / divisor * series
-    lead = np.where(w < 0.25, -w * square / 6.0 * series, np.sin(w) - w)
-    return 2.0 * np.sin(w / 2) ** 2, lead
-
-
-def _frequencies(
-    length: int, log_envelope: "Callable[[FloatArray], FloatArray]", log_small: float
-) -> int:
-    """Return how many frequencies hold all but exp(log_small) of the mean over the grid."""
-    most = length // 2 + 1
-    steps = max(2, math.ceil(8 * math.log(most + 1.0)))
-    tried = np.minimum(np.ceil(np.exp(np.linspace(0.0, math.log(most), steps))), most)
-    enough = log_envelope(np.sin(math.pi / length * tried)) <= log_small
-    return int(tried[int(np.argmax(enough))]) if enough.any() else most
-
-
-def _sum(terms: "FloatArray") -> tuple[float, float]:
-    """Return the sum over the whole grid, of odd length, and how much of it cancels."""
-    total = 2.0 * float(terms.sum()) - float(terms[0])
-    absolute = 2.0 * float(np.abs(terms).sum()) - abs(float(terms[0]))
-    return total, absolute / abs(total)
-
-
-def _log(z: "ComplexArray") -> "ComplexArray":
-    """Return the complex logarithm, with -inf and an angle of zero at zero."""
-    out = np.empty_like(z)
-    with np.errstate(divide="ignore"):
-        out.real = np.log(np.abs(z))
-    out.imag = np.angle(z)
-    return out
-
-
-def _log1p(z: "ComplexArray") -> "ComplexArray":
-    """Return log(1 + z) for |z| <= 1/2; numpy's own loses the digits of a small z."""
-    out = np.empty_like(z)
-    out.real = 0.5 * np.log1p(z.real * (2.0 + z.real) + z.imag**2)
-    out.imag = np.arctan2(z.imag, 1.0 + z.real)
-    return out
-
-
 def _balancing_rate(conns: int, classes: Sequence[WorkerClass]) -> float:
     """Return s for which the capped loads have a mean of about n in all, by Newton's method."""
     low, high = math.log(conns), math.inf
@@ -363,16 +335,18 @@ def _log_norm(conns: int, rate: float, loads: Sequence[_CappedLoad]) -> tuple[fl
     """
     parts = [-log_poisson_pmf(conns, float(conns))]
     error = 0.0
-    at_caps, free = 0, 0.0
+    at_caps, bound, free = 0, 0.0, 0.0
     for load in loads:
         workers, share, cap = load.worker
         if load.at_cap:
             at_caps += workers * cap
+            bound += workers * share
             parts.append(workers * (log_poisson_pmf(cap, conns * share) + load.log_scale))
         else:
             free += workers * share
             parts.append(workers * load.law.log_within)
             error += 2e-14 * abs(parts[-1])
-    excess = (rate - conns) / conns
-    parts += [(at_caps - conns) * math.log1p(excess), excess * free * conns]
+    log_excess = math.log1p((rate - conns) / conns)
+    parts.append((at_caps - conns * bound) * log_excess)
+    parts.append(free * deviance(conns, Pair(rate, 0.0)))
     return math.fsum(parts), error + 8 * _EPS * sum(abs(part) for part in parts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memplan.answer import Answer, SlotsAnswer
+from memplan.constraint import Constraint, Unit
 from memplan.memory_model import Prediction
 from memplan.slots import SlotLayout
 from memplan.workload import Workload
@@ -14,7 +15,6 @@ from memplan.workload import Workload
 SCHEMA_VERSION = 1
 """Version of `Plan.to_dict()`; grows when a field changes its meaning or goes away."""
 
-Unit = Literal["", "bytes", "descriptors", "mappings", "slots", "probability"]
 Severity = Literal["risk", "warning", "note"]
 
 
@@ -114,51 +114,6 @@ class ChurnTable:
             "horizons_s": list(self.horizons_s),
             "max_conn": [list(row) for row in self.max_conn],
             "overflow": self.overflow,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constraint:
-    """Something that must hold: what is needed against what is allowed.
-
-    Attributes:
-        name: `overflow`, `memory limit`, `max_fd`, `nofile`, `max_map_count`, ...
-        needed: What the plan takes.
-        allowed: What there is; None where nothing bounds it.
-        unit: What both count.
-        source: Where the allowed value came from.
-        detail: The sum behind `needed`, in words.
-    """
-
-    name: str
-    needed: float
-    allowed: float | None
-    unit: Unit
-    source: str
-    detail: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it holds."""
-        return self.allowed is None or self.needed <= self.allowed
-
-    @property
-    def use(self) -> float:
-        """Needed over allowed; 0 where nothing bounds it."""
-        if self.allowed is None:
-            return 0.0
-        return self.needed / self.allowed if self.allowed > 0 else float("inf")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields and whether it holds."""
-        return {
-            "name": self.name,
-            "needed": self.needed,
-            "allowed": self.allowed,
-            "unit": self.unit,
-            "source": self.source,
-            "detail": self.detail,
-            "ok": self.ok,
         }
 
 
@@ -336,6 +291,11 @@ class Plan:
         from memplan.reports.text import summary
 
         return summary(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001 - IPython's protocol
+        """Print the summary where IPython would print every field."""
+        del cycle
+        printer.text(self.summary())
 
     def _repr_html_(self) -> str:
         """Return the plan as HTML for a notebook."""

@@ -13,7 +13,7 @@ from memplan.errors import UsageError
 from memplan.plan import Plan
 from memplan.planning.goals import Evidence, Goals
 from memplan.quantity import Quantity
-from memplan.workload import Traffic, Workload
+from memplan.workload import ProcessModel, Traffic, Workload
 
 if TYPE_CHECKING:
     from memplan.profiler.host import HostFacts
@@ -55,6 +55,8 @@ def recommend(*, host: "HostFacts | None" = None, **options: Any) -> Plan:  # no
     if "conns" not in given:
         given["conns"], words = _default_conns(live)
         assumed.append(words)
+    if live is not None and "process_model" not in given:
+        given["process_model"] = process_model_of(live)
     parts: dict[type, dict[str, Any]] = {Workload: {}, Traffic: {}, Goals: {}, Evidence: {}}
     owner = {field.name: kind for kind in parts for field in fields(kind)}
     for name, value in given.items():
@@ -103,6 +105,14 @@ def _default_workers(live: "LiveServer | None") -> tuple[int, str]:
         return live.listeners, f"{live.listeners} workers: the listening sockets of {live.name}"
     cpus = len(os.sched_getaffinity(0))
     return cpus, f"{cpus} workers: one for each CPU that this process may use (--workers)"
+
+
+def process_model_of(live: "LiveServer") -> ProcessModel:
+    """Return whether a live server's connections are held by one process or by several."""
+    holders = sum(1 for process in live.processes if process.connections)
+    # A server that holds no connection now still shows its master beside its workers.
+    several = holders > 1 or (not holders and len(live.processes) > 1)
+    return "processes" if several else "threads"
 
 
 def _default_conns(live: "LiveServer | None") -> tuple[Quantity, str]:

@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
 
+from memplan.constraint import Constraint
 from memplan.descriptors import DescriptorSum
 from memplan.slot_layout import PAGE_BYTES
 from memplan.slot_load import SlotLoad
@@ -13,8 +13,6 @@ MAPPINGS_PER_PROCESS = 64
 """Mappings of a process without workers: its binary, libraries, heap, stack and vdso."""
 MAPPINGS_PER_WORKER = 5
 """A thread's stack and its guard page, a ring's two areas, a buffer ring."""
-
-LimitUnit = Literal["descriptors", "mappings", "bytes", "slots"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,44 +40,6 @@ class HostLimits:
     page_bytes: int = PAGE_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """What is needed of something that is bounded.
-
-    Attributes:
-        name: `max_fd`, `nofile`, `max_map_count`, `overcommit`, `pool buffers`.
-        needed: What the strategy takes at most.
-        allowed: What there is; None where nothing bounds it, or the bound is not known.
-        unit: What both count.
-        source: Where the allowed value came from.
-        detail: The sum behind `needed`, in words.
-    """
-
-    name: str
-    needed: int
-    allowed: int | None
-    unit: LimitUnit
-    source: str
-    detail: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it holds."""
-        return self.allowed is None or self.needed <= self.allowed
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields and whether it holds."""
-        return {
-            "name": self.name,
-            "needed": self.needed,
-            "allowed": self.allowed,
-            "unit": self.unit,
-            "source": self.source,
-            "detail": self.detail,
-            "ok": self.ok,
-        }
-
-
 def descriptors_of(load: SlotLoad) -> DescriptorSum:
     """Return the descriptors of one process: threads of one process add up, processes do not."""
     workers = load.workers if load.one_process else 1
@@ -93,10 +53,10 @@ def descriptors_of(load: SlotLoad) -> DescriptorSum:
     )
 
 
-def table_limit(load: SlotLoad) -> Limit:
+def table_limit(load: SlotLoad) -> Constraint:
     """Return the need of a table indexed by descriptor: the kernel gives the lowest free number."""
     need = descriptors_of(load)
-    return Limit(
+    return Constraint(
         name="max_fd",
         needed=need.total,
         allowed=load.max_fd,
@@ -106,7 +66,7 @@ def table_limit(load: SlotLoad) -> Limit:
     )
 
 
-def nofile_limit(load: SlotLoad, host: HostLimits) -> Limit:
+def nofile_limit(load: SlotLoad, host: HostLimits) -> Constraint:
     """Return the need of RLIMIT_NOFILE. The hard limit counts: a server may raise its soft one."""
     need = descriptors_of(load)
     allowed = host.nofile_soft if host.nofile_hard is None else host.nofile_hard
@@ -114,7 +74,7 @@ def nofile_limit(load: SlotLoad, host: HostLimits) -> Limit:
     detail = need.words()
     if host.nofile_soft is not None and allowed is not None and host.nofile_soft < allowed:
         detail += f"; the soft limit is {host.nofile_soft:,} until the server raises it"
-    return Limit(
+    return Constraint(
         name="nofile",
         needed=need.total,
         allowed=allowed,
@@ -124,7 +84,7 @@ def nofile_limit(load: SlotLoad, host: HostLimits) -> Limit:
     )
 
 
-def mappings_limit(load: SlotLoad, host: HostLimits, own: int, detail: str) -> Limit:
+def mappings_limit(load: SlotLoad, host: HostLimits, own: int, detail: str) -> Constraint:
     """Return the need of vm.max_map_count.
 
     Args:
@@ -135,7 +95,7 @@ def mappings_limit(load: SlotLoad, host: HostLimits, own: int, detail: str) -> L
     """
     workers = load.workers if load.one_process else 1
     other = MAPPINGS_PER_PROCESS + MAPPINGS_PER_WORKER * workers
-    return Limit(
+    return Constraint(
         name="max_map_count",
         needed=own + other,
         allowed=host.max_map_count,
@@ -147,7 +107,7 @@ def mappings_limit(load: SlotLoad, host: HostLimits, own: int, detail: str) -> L
 
 def overcommit_limit(
     host: HostLimits, *, virtual_bytes: int, largest_mapping_bytes: int
-) -> tuple[Limit, ...]:
+) -> tuple[Constraint, ...]:
     """Return what the kernel's overcommit mode asks; nothing in mode 1 or where it is not known.
 
     Args:
@@ -158,7 +118,7 @@ def overcommit_limit(
     if host.overcommit_memory == 2:
         # Every private writable page is committed when it is mapped (mm/util.c).
         return (
-            Limit(
+            Constraint(
                 name="overcommit",
                 needed=virtual_bytes,
                 allowed=host.commit_limit_bytes,
@@ -171,7 +131,7 @@ def overcommit_limit(
     if host.overcommit_memory == 0 and host.mem_total_bytes is not None:
         # The heuristic refuses only one mapping that is larger than memory and swap together.
         return (
-            Limit(
+            Constraint(
                 name="overcommit",
                 needed=largest_mapping_bytes,
                 allowed=host.mem_total_bytes + host.swap_total_bytes,

@@ -22,11 +22,11 @@ from typing import (
     get_origin,
 )
 
+from memplan.constraint import Constraint
 from memplan.errors import UsageError
 from memplan.slot_layout import PAGE_BYTES, SlotField, SlotLayout, Used
 from memplan.slot_limits import (
     HostLimits,
-    Limit,
     descriptors_of,
     mappings_limit,
     nofile_limit,
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAGE_BYTES",
+    "Constraint",
     "CountLaw",
     "Footprint",
     "HostLimits",
-    "Limit",
     "PackedSlots",
     "PageCount",
     "SlotField",
@@ -151,7 +151,7 @@ class SlotStrategy(ABC, Generic[Settings]):
         layout: SlotLayout,
         host: HostLimits,
         settings: Settings | None = None,
-    ) -> tuple[Limit, ...]:
+    ) -> tuple[Constraint, ...]:
         """Return the limits that the strategy runs into on a machine.
 
         Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memplan.distributions import log_poisson_cdf, log_poisson_pmf
+from memplan.distributions import continued_fraction, log_poisson_cdf, log_poisson_pmf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,23 @@ class TruncatedPoisson:
 
     def moments(self) -> tuple[float, float]:
         """Return mean and variance of the law as cut."""
-        top = min(1.0, math.exp(self.log_top - self.log_within))
-        mean = min(self.mean * (1.0 - top), float(self.cap))
-        return mean, max(0.0, mean - self.mean * top * (self.cap - mean))
+        if self.mean > self.cap + math.sqrt(self.cap):
+            short = self._shortfall()
+            rest = (self.mean - self.cap + short) * short
+            return self.cap - short, max(0.0, self.cap - short - rest)
+        top = math.exp(self.log_top - self.log_within)
+        mean = self.mean * (1.0 - top)
+        return mean, mean - self.mean * top * (self.cap - mean)
+
+    def _shortfall(self) -> float:
+        """Return how far the mean of the law as cut is below the cap.
+
+        Where the cap is far below the mean, r is near one and mu (1 - r) near the cap. Legendre's
+        fraction for P(X <= cap) / P(X = cap) has the shortfall as its own tail, all terms positive.
+        """
+        cap, first = self.cap, self.mean - self.cap
+        terms = ((m * (cap + 1.0 - m), first + 2 * m) for m in range(2, cap + 2))
+        return cap / continued_fraction(first + 2, terms)
 
     def window(self) -> tuple[int, int]:
         """Return the first and last value whose mass is not negligible."""

@@ -83,6 +83,11 @@ class WhatIf:
         lines += [f"  {caution.severity}: {caution.text}" for caution in self.cautions]
         return "\n".join(lines)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001 - IPython's protocol
+        """Print the summary where IPython would print every field."""
+        del cycle
+        printer.text(self.summary())
+
     def _repr_html_(self) -> str:
         """Return the changes as HTML for a notebook."""
         from memplan.reports.html import what_if_html

@@ -3,13 +3,10 @@
 from dataclasses import replace
 
 from memplan.answer import Answer
+from memplan.constraint import Constraint
 from memplan.memory.estimate import Estimate
 from memplan.memory.region import Provenance, Region, Scope
-from memplan.plan import (
-    Constraint,
-    Setting,
-    StrategyRow,
-)
+from memplan.plan import Setting, StrategyRow
 from memplan.slots import SlotField, SlotLayout
 from memplan.units import KIB, MIB
 

@@ -171,6 +171,36 @@ def test_the_two_exact_forms_add_up_to_one(seed: int) -> None:
     assert math.exp(over.log) + math.exp(within.log) == pytest.approx(1.0, abs=allowed)
 
 
+@pytest.mark.parametrize("share", [0.55, 0.75, 0.9375])
+@pytest.mark.parametrize("z", [1.0, 3.0, 4.5, 5.8])
+def test_a_worker_with_most_connections_is_no_worse(share: float, z: float) -> None:
+    """One worker with most of the load, and seven with the rest: right in many digits."""
+    conns = 300
+    classes = []
+    for workers, its_share in ((1, share), (7, (1 - share) / 7)):
+        sigma = math.sqrt(conns * its_share * (1 - its_share))
+        classes.append(WorkerClass(workers, its_share, int(conns * its_share + z * sigma)))
+    none, some = sequences(conns, classes)
+    answer = chances(conns, classes).overflow()
+    truth = float(some / (none + some))
+    assert answer.value == pytest.approx(truth, rel=1e-11)
+    assert answer.low * (1 - 1e-11) <= truth <= answer.high * (1 + 1e-11)
+
+
+def test_small_and_exact_answers_join() -> None:
+    """Where the sum of tails takes over from the exact law, the two differ by 1e-10 at most."""
+    classes = classes_of(64, None, 0)
+    cap = required_slots(4096, classes, 2e-10).slots
+    found = chances(4096, alike(classes, cap))
+    assert found.method == BONFERRONI
+    low, _ = log_bounds(4096, alike(classes, cap))
+    exact = math.exp(log_overflow(4096, alike(classes, cap), low).log)
+    assert found.overflow().value == pytest.approx(exact, rel=1e-10)
+    assert found.overflow().low <= exact * (1 + 1e-12)
+    assert exact <= found.overflow().high * (1 + 1e-12)
+    assert chances(4096, alike(classes, cap - 1)).method == EXACT
+
+
 @pytest.mark.parametrize("exponent", [10, 20, 50, 100, 200, 300])
 @pytest.mark.parametrize(("workers", "conns"), [(64, 4096), (1024, 10**6), (65536, 10**9)])
 def test_deep_tails_lie_between_their_bounds_in_many_digits(

@@ -4,7 +4,7 @@ A figure without its machine cannot be compared, so both are written together; n
 that names the host or a path on it.
 """
 
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -25,7 +25,7 @@ def write_results(path: Path, benchmark: str, figures: Mapping[str, object]) -> 
     """
     document = {
         "benchmark": benchmark,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": machine(),
         "figures": figures,
     }

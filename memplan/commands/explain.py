@@ -11,7 +11,7 @@ output = grouped("Output")
 
 CONFIGURATION = Parsed("KEY=VALUE,..|FILE", Configuration.load)
 
-EPILOG = r"""
+EPILOG = """
 \b
 Keys: strategy, workers, conns, max_conn, max_fd, slot (or state, recv, body, write),
 process_model, reconnect_rate, horizon, active, and the strategy's own settings.
@@ -20,7 +20,7 @@ What --to does not say is as in --from.
 \b
 Examples:
   memplan explain --from strategy=static,max_conn=1024,slot=12KiB --to max_conn=128
-  memplan explain --from strategy=static,max_conn=128,slot=12KiB \
+  memplan explain --from strategy=static,max_conn=128,slot=12KiB \\
                   --to strategy=fd,recv=2KiB,body=512,write=4KiB,max_fd=4096
 """
 

@@ -63,7 +63,7 @@ POINT = Parsed("CONNS=SIZE", _point)
 CURRENT = Parsed("KEY=VALUE,..|FILE", _current)
 PIN = Parsed("NAME=SIZE", _pin)
 
-EPILOG = r"""
+EPILOG = """
 \b
 Examples:
   memplan recommend --workers 64 --conns 4096
@@ -102,9 +102,7 @@ Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met, 4 a measu
 @load(
     "--process-model",
     type=click.Choice(["threads", "processes"]),
-    default="threads",
-    show_default=True,
-    help="Workers as threads of one process, or each a process.",
+    help="Workers as threads of one process, or each a process. Default: threads, or from --pid.",
 )
 @goal(
     "--overflow",

@@ -235,10 +235,15 @@ def _saves_nothing(case: Case) -> Iterator[Caution]:
 
 
 def _imbalance(case: Case) -> Iterator[Caution]:
-    """A live server whose imbalance the hash does not explain."""
-    live = case.live
-    if live is not None and live.imbalance.explained is False:
-        yield Caution(name="imbalance", severity="risk", text=live.imbalance.verdict)
+    """How a live server's connections are spread, gravest where the hash does not explain it."""
+    if case.live is not None:
+        unexplained = case.live.imbalance.explained is False
+        yield Caution(
+            name="imbalance" if unexplained else "spread",
+            severity="risk" if unexplained else "note",
+            text=f"The spread of the connections that {case.live.name} holds now: "
+            f"{case.live.imbalance.verdict}.",
+        )
 
 
 def _sensitivity(case: Case) -> Iterator[Caution]:

@@ -8,7 +8,7 @@ from memplan.memory.slots_memory import SlotsMemory
 from memplan.memory_model import Prediction, predict
 from memplan.plan import StrategyRow
 from memplan.planning.configuration import Configuration
-from memplan.planning.constraints import host_limits, limit_constraint
+from memplan.planning.constraints import host_limits, of_the_plan
 from memplan.planning.goals import AUTO, Evidence, Goals
 from memplan.planning.setup import Setup
 from memplan.planning.sizing import candidate_layouts, generous
@@ -195,6 +195,6 @@ def _strategy_rows(
             high_water_high_bytes=footprint.high_water.high_bytes,
             idle_conn_bytes=footprint.idle_conn_bytes,
             mappings=footprint.mappings,
-            constraints=tuple(limit_constraint(limit) for limit in rival.limits),
+            constraints=tuple(of_the_plan(limit) for limit in rival.limits),
             verdict=verdict,
         )

@@ -1,13 +1,14 @@
 """What a plan must hold, each with what is needed and what is allowed, and which one decides."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memplan.answer import Answer
+from memplan.constraint import Constraint
 from memplan.memory.estimate import Estimate
-from memplan.plan import Constraint
 from memplan.planning.goals import Goals
-from memplan.slots import HostLimits, Limit
+from memplan.slots import HostLimits
 
 if TYPE_CHECKING:
     from memplan.profiler.host import HostFacts
@@ -74,19 +75,11 @@ def overflow_constraint(goals: Goals, overflow: Answer, max_conn: int) -> Constr
     )
 
 
-def limit_constraint(limit: Limit) -> Constraint:
-    """Return a strategy's limit as a constraint of the plan."""
-    source = limit.source
-    if limit.name == "nofile":
-        source = "fs.nr_open, the most that LimitNOFILE can set"
-    return Constraint(
-        name=limit.name,
-        needed=limit.needed,
-        allowed=limit.allowed,
-        unit=limit.unit,
-        source=source,
-        detail=limit.detail,
-    )
+def of_the_plan(limit: Constraint) -> Constraint:
+    """Return a strategy's limit as the plan sees it, which may itself say what to raise."""
+    if limit.name != "nofile":
+        return limit
+    return replace(limit, source="fs.nr_open, the most that LimitNOFILE can set")
 
 
 def binding_of(constraints: Iterable[Constraint]) -> str:
@@ -107,6 +100,6 @@ def binding_of(constraints: Iterable[Constraint]) -> str:
     if nearest.use < 0.5:
         return (
             f"overflow: MAX_CONN was chosen to meet it; next is {nearest.name}, "
-            f"{nearest.use:.0%} used"
+            f"{nearest.use:.1%} used"
         )
     return f"{nearest.name}: {nearest.use:.0%} of what is allowed"

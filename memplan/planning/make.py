@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memplan.answer import SlotsAnswer
-from memplan.plan import Constraint, Plan, RegionChange
+from memplan.constraint import Constraint
+from memplan.plan import Plan, RegionChange
 from memplan.planning.case import Case, FewClients
 from memplan.planning.cautions import cautions
 from memplan.planning.changes import region_changes
@@ -19,8 +20,8 @@ from memplan.planning.comparison import (
 )
 from memplan.planning.constraints import (
     binding_of,
-    limit_constraint,
     memory_constraint,
+    of_the_plan,
     overflow_constraint,
 )
 from memplan.planning.goals import Evidence, Goals
@@ -95,7 +96,7 @@ def _constraints(setup: Setup, comparison: Comparison, max_conn: int) -> tuple[C
     return (
         overflow_constraint(setup.goals, setup.overflow(max_conn, setup.horizon_s), max_conn),
         memory_constraint(setup.goals, setup.host, comparison.prediction.charge),
-        *(limit_constraint(limit) for limit in comparison.chosen.limits),
+        *(of_the_plan(limit) for limit in comparison.chosen.limits),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from memplan.planning.sizing import BufferNeed
 from memplan.reuseport_model import ReuseportModel
-from memplan.slots import Footprint, HostLimits, Limit, SlotLayout, SlotLoad, SlotStrategy
+from memplan.slots import Constraint, Footprint, HostLimits, SlotLayout, SlotLoad, SlotStrategy
 from memplan.slots import find_strategy as strategy_of
 from memplan.workload import Workload
 
@@ -34,7 +34,7 @@ class Rival:
     layout: SlotLayout
     load: SlotLoad
     footprint: Footprint
-    limits: tuple[Limit, ...]
+    limits: tuple[Constraint, ...]
 
     @property
     def name(self) -> str:

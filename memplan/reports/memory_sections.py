@@ -8,10 +8,11 @@ from memplan.reports.sheet import Cell, Column, Section, cells, text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from memplan.constraint import Constraint
     from memplan.memory.calibration import Calibration
     from memplan.memory.estimate import Estimate
     from memplan.memory.region import Region
-    from memplan.plan import Constraint, Plan, RegionChange
+    from memplan.plan import Plan, RegionChange
 
 MEMORY_LIMIT = "memory limit"
 """The name of the constraint on the container's charge."""

@@ -9,7 +9,8 @@ from memplan.reports.sheet import MARK, Cell, Column, Section, Tone, cells, labe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from memplan.plan import Caution, Constraint, Plan, SlotsRow
+    from memplan.constraint import Constraint
+    from memplan.plan import Caution, Plan, SlotsRow
 
 SEVERITY_TONES: dict[str, Tone] = {"risk": "bad", "warning": "warn", "note": "faint"}
 

@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from memplan.constraint import Constraint
 from memplan.slot_layout import SlotLayout, Used, round_up
-from memplan.slot_limits import HostLimits, Limit, descriptors_of, most_fragments, table_limit
+from memplan.slot_limits import HostLimits, descriptors_of, most_fragments, table_limit
 from memplan.slot_load import CountLaw, SlotLoad, SlotShape
 from memplan.slot_pages import PackedSlots, PageCount, packed_pages
 from memplan.slots import Footprint, SlotStrategy
@@ -100,7 +101,7 @@ class FdStrategy(SlotStrategy[FdSettings]):
         layout: SlotLayout,
         host: HostLimits,
         settings: FdSettings | None = None,
-    ) -> tuple[Limit, ...]:
+    ) -> tuple[Constraint, ...]:
         """Return the table's own bound, then those of every strategy."""
         return (table_limit(load), *super().limits(load, layout, host, settings))
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from memplan.constraint import Constraint
 from memplan.errors import PlanError, UsageError
 from memplan.slot_layout import SlotField, SlotLayout, Used
-from memplan.slot_limits import HostLimits, Limit
+from memplan.slot_limits import HostLimits
 from memplan.slot_load import CountLaw, SlotLoad, SlotShape
 from memplan.slot_pages import PackedSlots, PageCount, packed_pages
 from memplan.slots import Footprint, SlotStrategy
@@ -127,11 +128,11 @@ class PooledStrategy(SlotStrategy[PooledSettings]):
         layout: SlotLayout,
         host: HostLimits,
         settings: PooledSettings | None = None,
-    ) -> tuple[Limit, ...]:
+    ) -> tuple[Constraint, ...]:
         """Return the pool's own bound, then those of every strategy."""
         chosen = self.settings_or_default(settings)
         needed = buffers_needed(load)
-        pool = Limit(
+        pool = Constraint(
             name="pool buffers",
             needed=needed,
             allowed=buffers_of(load, chosen),
