@@ -1,5 +1,6 @@
 """The facade answers what the parts do, for whatever may be known of the connections."""
 
+import doctest
 import json
 import math
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import memplan.reuseport_model
 from memplan.answer import Answer, SlotsAnswer
 from memplan.distributions import binomial_pmf, binomial_sf, chi2_sf, poisson_pmf
 from memplan.errors import UsageError
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from memplan.workload import Balance, Population
 
 SEED = ReuseportModel(workers=64, conns=4096, reconnects_per_s=260_000, horizon_s=HOUR)
+
+
+def test_the_example_of_the_module_is_true() -> None:
+    """What the module's docstring shows is what it does."""
+    result = doctest.testmod(memplan.reuseport_model)
+    assert result.attempted == 3
+    assert result.failed == 0
 
 
 def test_the_seed_s_snapshot() -> None:

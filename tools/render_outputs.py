@@ -1,4 +1,4 @@
-"""Fill in what commands print, in the pages that show it: `python tools/render_outputs.py [PAGE...]`.
+"""Fill in what commands print in README.md and the docs: `python tools/render_outputs.py`.
 
 A page marks a block whose output is real with a comment in front of it:
 
@@ -8,8 +8,9 @@ A page marks a block whose output is real with a comment in front of it:
     ```
 
 The command is run and what it prints is put below it: the sections of the report that the comment
-names, or `all` of them. Where sections are left out, a line in square brackets names them. Without
-a page, README.md and all pages of the docs that have such blocks are filled.
+names, or `all` of them. Where sections are left out, a line in square brackets names them; around a
+single section it says no more than that there are others. Pages named on the command line are
+filled; without any, all that have such blocks.
 """
 
 import os
@@ -123,11 +124,15 @@ def _marked(found: dict[str, str], names: tuple[str, ...]) -> Iterator[str]:
             left_out.append(name)
             continue
         if left_out:
-            yield f"[left out here: {', '.join(left_out)}]"
+            yield _mark(left_out, names)
             left_out = []
         yield text
     if left_out:
-        yield f"[left out here: {', '.join(left_out)}]"
+        yield _mark(left_out, names)
+
+
+def _mark(left_out: list[str], names: tuple[str, ...]) -> str:
+    return "[...]" if len(names) == 1 else f"[left out here: {', '.join(left_out)}]"
 
 
 def filled(text: str) -> str:

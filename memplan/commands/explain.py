@@ -14,8 +14,8 @@ CONFIGURATION = Parsed("KEY=VALUE,..|FILE", Configuration.load)
 EPILOG = """
 \b
 Keys: strategy, workers, conns, max_conn, max_fd, slot (or state, recv, body, write),
-process_model, reconnect_rate, horizon, active, and the strategy's own settings.
-What --to does not say is as in --from.
+process_model, reconnect_rate, horizon, active, rss and charge (as measured there), and the
+strategy's own settings. What --to does not say is as in --from; what was measured is never.
 
 \b
 Examples:
