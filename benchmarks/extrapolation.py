@@ -17,7 +17,7 @@ import csv
 import math
 import pprint
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from memplan.memory.calibration import Calibration, Point
@@ -177,18 +177,62 @@ def lessons_of(rows: Sequence[Row]) -> Lessons:
     return learn([row.series for row in rows])
 
 
-def main() -> None:
-    """Print the table, the coverage and the scores."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("csv", nargs="?", type=Path, default=DEFAULT_CSV)
-    parser.add_argument("--constants", action="store_true", help="print what learnt.py holds")
-    arguments = parser.parse_args()
-    rows = read(arguments.csv)
-    if arguments.constants:
-        print(pprint.pformat(lessons_of(rows), width=100))
-        return
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """One method over all rows: how many intervals held, and its mean interval scores.
 
-    ours, theirs = plan(rows), conformal(rows)
+    Attributes:
+        held: Intervals that held their truth.
+        score_bytes: Mean score in bytes.
+        score_of_line: Mean score divided by the straight line's prediction.
+        score_log: Mean score on the log scale.
+    """
+
+    held: int
+    score_bytes: float
+    score_of_line: float
+    score_log: float
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "Scores":
+        """Return the scores of a method's outcomes."""
+        in_bytes, of_line, on_log = scores(outcomes)
+        return cls(
+            held=held(outcomes), score_bytes=in_bytes, score_of_line=of_line, score_log=on_log
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What is written: sums over all rows, and no row of the published data.
+
+    Attributes:
+        rows: Profiles of servers.
+        servers: Servers.
+        plan: The plan, third point from the first two.
+        conformal: The yardstick, likewise.
+        second_held: Second points held, from the outer two.
+        first_held: First points held, from the last two.
+        from_one_held: Points held, each from each other one alone.
+        from_one: How many of these there are.
+        from_none_held: Points held, each from the other servers only.
+        from_none: How many of these there are.
+    """
+
+    rows: int
+    servers: int
+    plan: Scores
+    conformal: Scores
+    second_held: int
+    first_held: int
+    from_one_held: int
+    from_one: int
+    from_none_held: int
+    from_none: int
+
+
+def print_rows(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> None:
+    """Print a row for each prediction."""
     print(f"{'MiB':26}{'line':>9}{'low':>9}{'truth':>9}{'high':>9}  held   score/line  conformal")
     for mine, other in zip(ours, theirs, strict=True):
         name = f"{mine.row.profile} {mine.row.series.server}"
@@ -197,25 +241,66 @@ def main() -> None:
             f"{name:26}{sizes}  {'yes' if mine.held else 'NO':4}"
             f"{mine.score / mine.line:12.3f}{other.score / other.line:11.3f}"
         )
-    print()
+
+
+def print_figures(figures: Figures) -> None:
+    """Print the coverage and the scores."""
     print(f"{'':26}{'held':>9}{'bytes':>12}{'of the line':>14}{'log scale':>12}")
-    mine_means, other_means = scores(ours), scores(theirs)
-    for name, outcomes, means in (
-        ("plan", ours, mine_means),
-        ("symmetric conformal", theirs, other_means),
-    ):
+    mine, other = figures.plan, figures.conformal
+    for name, one in (("plan", mine), ("symmetric conformal", other)):
         print(
-            f"{name:26}{held(outcomes):6}/{len(rows)}{means[0] / MIB:8.0f} MiB"
-            f"{means[1]:14.3f}{means[2]:12.3f}"
+            f"{name:26}{one.held:6}/{figures.rows}{one.score_bytes / MIB:8.0f} MiB"
+            f"{one.score_of_line:14.3f}{one.score_log:12.3f}"
         )
-    better = [1 - a / b for a, b in zip(mine_means, other_means, strict=True)]
+    better = (
+        1 - mine.score_bytes / other.score_bytes,
+        1 - mine.score_of_line / other.score_of_line,
+        1 - mine.score_log / other.score_log,
+    )
     print(f"{'better by':35}{better[0]:12.1%}{better[1]:14.1%}{better[2]:12.1%}")
-    one, none = from_one(rows), from_none(rows)
     print()
-    print(f"the second from the outer two {held(plan(rows, 1))} of {len(rows)} held")
-    print(f"the first from the last two   {held(plan(rows, 0))} of {len(rows)} held")
-    print(f"each from each other alone    {sum(one)} of {len(one)} held")
-    print(f"each from other servers only  {sum(none)} of {len(none)} held")
+    print(f"the second from the outer two {figures.second_held} of {figures.rows} held")
+    print(f"the first from the last two   {figures.first_held} of {figures.rows} held")
+    print(f"each from each other alone    {figures.from_one_held} of {figures.from_one} held")
+    print(f"each from other servers only  {figures.from_none_held} of {figures.from_none} held")
+
+
+def main() -> None:
+    """Print the table, the coverage and the scores, and write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("csv", nargs="?", type=Path, default=DEFAULT_CSV)
+    parser.add_argument("--constants", action="store_true", help="print what learnt.py holds")
+    parser.add_argument("-o", "--output", type=Path, help="write the sums as JSON, too")
+    arguments = parser.parse_args()
+    if not arguments.csv.exists():
+        print(f"skipped: the published data are not part of the repository ({arguments.csv.name})")
+        return
+    rows = read(arguments.csv)
+    if arguments.constants:
+        print(pprint.pformat(lessons_of(rows), width=100))
+        return
+
+    ours, theirs = plan(rows), conformal(rows)
+    one, none = from_one(rows), from_none(rows)
+    figures = Figures(
+        rows=len(rows),
+        servers=len({row.series.server for row in rows}),
+        plan=Scores.of(ours),
+        conformal=Scores.of(theirs),
+        second_held=held(plan(rows, 1)),
+        first_held=held(plan(rows, 0)),
+        from_one_held=sum(one),
+        from_one=len(one),
+        from_none_held=sum(none),
+        from_none=len(none),
+    )
+    print_rows(ours, theirs)
+    print()
+    print_figures(figures)
+    if arguments.output is not None:
+        from support.results import write_results
+
+        write_results(arguments.output, "extrapolation", asdict(figures))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long an exact quantile of the fullest worker takes, beside a Monte Carlo that cannot see it.
 
-Usage: python benchmarks/quantiles.py [--overflow P] [--budget SECONDS] [-o FILE.json|FILE.md]
+Usage: python benchmarks/quantiles.py [--overflow P] [--budget SECONDS] [-o FILE]
 
 For each case: the slots that keep an overflow within the target; the median time of that answer in
 a running process, and of the first one after the import, each in a process of its own; and 10**6
@@ -10,7 +10,6 @@ that they have never seen than that it is probably below 3 over their number.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -165,14 +164,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--overflow", type=float, nargs="+", default=[1e-6, 1e-9])
     parser.add_argument("--budget", type=float, default=30.0, help="seconds of draws for each row")
-    parser.add_argument("-o", "--output", type=Path, help="a .json or .md file")
+    parser.add_argument("-o", "--output", type=Path, help="write the rows as JSON, too")
     args = parser.parse_args(argv)
     rows = [measured(*case, overflow, args.budget) for case in CASES for overflow in args.overflow]
     print(markdown(rows))
     if args.output is not None:
-        is_json = args.output.suffix == ".json"
-        text = json.dumps([asdict(row) for row in rows], indent=2) if is_json else markdown(rows)
-        args.output.write_text(text + "\n", encoding="utf-8")
+        from support.results import write_results
+
+        write_results(args.output, "quantiles", {"rows": [asdict(row) for row in rows]})
     return int(any(max(row.first_ms, row.median_ms) > row.allowed_ms for row in rows))
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memplan.answer import Answer, SlotsAnswer
-    from memplan.churn_simulator import simulate_churn
     from memplan.errors import MeasureError, MemplanError, PlanError, UsageError
     from memplan.memory.calibration import Calibration, Point
     from memplan.memory_model import Prediction
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from memplan.quantity import Quantity
     from memplan.reuseport_model import ReuseportModel
     from memplan.slots import SlotLayout, SlotStrategy, find_strategy
+    from memplan.statistics.churn_simulator import simulate_churn
     from memplan.whatif import what_if
     from memplan.workload import Traffic, Workload
 
@@ -48,7 +48,7 @@ _HOMES = {
     "Workload": "workload",
     "find_strategy": "slots",
     "recommend": "planner",
-    "simulate_churn": "churn_simulator",
+    "simulate_churn": "statistics.churn_simulator",
     "what_if": "whatif",
 }
 

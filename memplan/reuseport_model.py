@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memplan.answer import Answer, SlotsAnswer
-from memplan.churn import Churn
 from memplan.errors import UsageError
-from memplan.marginal import WorkerMarginal
 from memplan.quantity import Quantity, QuantityLike
-from memplan.running_maximum import RunningMaximum
-from memplan.sensitivity import Sensitivity, sensitivity
-from memplan.slot_search import check_target, maximum_quantile, settled
-from memplan.uncertain import at_whole, mixed, spread
-from memplan.worker_group import Caps, WorkerGroup
+from memplan.statistics.churn import Churn
+from memplan.statistics.marginal import WorkerMarginal
+from memplan.statistics.running_maximum import RunningMaximum
+from memplan.statistics.sensitivity import Sensitivity, sensitivity
+from memplan.statistics.slot_search import check_target, maximum_quantile, settled
+from memplan.statistics.uncertain import at_whole, mixed, spread
+from memplan.statistics.worker_group import Caps, WorkerGroup
 from memplan.workload import EVEN_EPHEMERAL_PORTS, Balance, Population
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from memplan.frozen_hash import FrozenHashAnswer
+    from memplan.statistics.frozen_hash import FrozenHashAnswer
 
 # Values that stand for connections not known exactly, in a law that has no tail to speak of.
 _VALUES = 9
@@ -219,7 +219,7 @@ class ReuseportModel:
             max_conn: Slots of every worker, or of each one.
             horizon_s: The time, in seconds; None for the model's own. `units.MONTH` for a month.
         """
-        from memplan.refusals import expected_refusals
+        from memplan.statistics.refusals import expected_refusals
 
         classes, seconds = self._group.classes(max_conn), self._horizon(horizon_s)
         if self.balance == "exact":
@@ -278,7 +278,7 @@ class ReuseportModel:
         Raises:
             UsageError: No tuples were given, or fewer than connections.
         """
-        from memplan.frozen_hash import frozen_hash
+        from memplan.statistics.frozen_hash import frozen_hash
 
         churn, tuples = self._frozen_churn()
         return frozen_hash(churn, tuples, self._group.classes(max_conn), self._moment(horizon_s))
@@ -292,7 +292,7 @@ class ReuseportModel:
             overflow: The target, between 0 and 1.
             horizon_s: The time, in seconds; None for the model's own, or one moment of each boot.
         """
-        from memplan.frozen_hash import required_slots_over_boots
+        from memplan.statistics.frozen_hash import required_slots_over_boots
 
         check_target(overflow)
         churn, tuples = self._frozen_churn()

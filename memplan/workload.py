@@ -2,10 +2,22 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from memplan.bounds import (
+    MOST_BUFFER_BYTES,
+    MOST_CONNS,
+    MOST_WORKERS,
+    SHARE,
+    Bounds,
+    check_number,
+    check_numbers,
+    check_words,
+    whole,
+)
 from memplan.errors import UsageError
 from memplan.quantity import Quantity
+from memplan.units import YEAR
 
 Balance = Literal["hash", "exact"]
 Population = Literal["closed", "open"]
@@ -15,6 +27,30 @@ EVEN_EPHEMERAL_PORTS = 14_116
 """Ports that connect() hands out first from the default range 32768 to 60999: its even half."""
 
 ONE = Quantity.exactly(1)
+
+_NUMBERS = {
+    "workers": whole(1, MOST_WORKERS),
+    "workers_lost": whole(0, MOST_WORKERS),
+    "reconnects_per_s": Bounds(0.0, 1e12),
+    "horizon_s": Bounds(0.0, 1000 * YEAR),
+    "linger_s": Bounds(0.0, YEAR),
+    "client_tuples": whole(1, math.inf),
+    "client_addresses": whole(1, math.inf),
+    "ports_per_address": whole(1, 65_536),
+    "active_fraction": SHARE,
+    "slow_fraction": SHARE,
+    "tls_bytes": whole(0, MOST_BUFFER_BYTES),
+    "backlog": whole(0, MOST_CONNS),
+}
+_WORDS = {
+    "balance": get_args(Balance),
+    "population": get_args(Population),
+    "process_model": get_args(ProcessModel),
+}
+_CONNS = Bounds(1.0, MOST_CONNS)
+_SIZE = Bounds(0.0, 2.0**62)
+_MOST_UNLIKE = 1e6
+"""A worker with less than a millionth of another's chance is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +68,13 @@ class Traffic:
     body_bytes: Quantity | None = None
     response_bytes: Quantity | None = None
     pipeline: Quantity = ONE
+
+    def __post_init__(self) -> None:
+        check_number("pipeline", self.pipeline.low, Bounds(1.0, math.inf))
+        for field in fields(self):
+            quantity = getattr(self, field.name)
+            if quantity is not None:
+                check_number(field.name, quantity.high, _SIZE)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was said of the traffic, unknown sizes as None."""
@@ -90,21 +133,16 @@ class Workload:
     traffic: Traffic = Traffic()
 
     def __post_init__(self) -> None:
+        check_numbers(self, _NUMBERS)
+        check_words(self, _WORDS)
+        check_number("conns", self.conns.low, _CONNS)
+        check_number("conns", self.conns.high, _CONNS)
+        lingering = (self.reconnects_per_s or 0.0) * self.linger_s
+        check_number("reconnects_per_s times linger_s", lingering, Bounds(0.0, MOST_CONNS))
         self._check_workers()
-        for name in ("reconnects_per_s", "horizon_s", "linger_s", "tls_bytes", "backlog"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"{name} must be zero or more, not {value:g}")
-        for name in ("active_fraction", "slow_fraction"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} is a share between 0 and 1, not {getattr(self, name):g}")
         self._check_clients()
 
     def _check_workers(self) -> None:
-        if self.workers < 1:
-            raise UsageError(f"workers must be at least 1, not {self.workers}")
-        if self.conns.low < 1:
-            raise UsageError(f"conns must be at least 1, not {self.conns.low:g}")
         if not 0 <= self.workers_lost < self.workers:
             raise UsageError(
                 f"workers lost must leave at least one of {self.workers}, not {self.workers_lost}"
@@ -117,12 +155,14 @@ class Workload:
             )
         if any(not 0 < weight < math.inf for weight in self.weights):
             raise UsageError("weights must be positive numbers")
+        if max(self.weights) > _MOST_UNLIKE * min(self.weights):
+            raise UsageError(
+                f"weights may differ by a factor of {_MOST_UNLIKE:,.0f}; a worker with less is none"
+            )
 
     def _check_clients(self) -> None:
-        for name in ("client_tuples", "client_addresses", "ports_per_address"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}")
+        if self.client_tuples is not None and self.client_addresses is not None:
+            raise UsageError("give either client_tuples or client_addresses, not both")
         tuples = self.tuples
         if tuples is not None and tuples < self.conns.high:
             raise UsageError(

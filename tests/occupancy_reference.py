@@ -16,7 +16,7 @@ import numpy as np
 from mpmath import mp, mpf
 from numpy.typing import NDArray
 
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.worker_classes import WorkerClass
 
 
 def enumerated(n: int, shares: Sequence[Fraction], caps: Sequence[int]) -> Fraction:

@@ -14,24 +14,12 @@ PACKAGE = ROOT / "memplan"
 # Lower may not know higher. A name stands for the module or the package of that name.
 LAYERS = (
     {"errors", "units", "quantity", "answer", "native", "descriptors", "constraint"},
-    {"masses", "distributions", "workload"},
+    {"workload"},
     # How many connections a worker gets, at one moment and over time.
-    {
-        "churn",
-        "churn_simulator",
-        "frozen_hash",
-        "levin",
-        "lingering",
-        "load_chain",
-        "occupancy",
-        "refusals",
-        "reuseport_model",
-        "running_maximum",
-        "truncated_poisson",
-        "worker_classes",
-    },
+    {"statistics", "reuseport_model"},
     # Where a connection's bytes live.
     {"slot_layout", "slot_limits", "slot_load", "slot_pages", "slots", "strategies"},
+    # What a server takes in all.
     {"memory", "memory_model"},
     {"plan"},
     {"planning", "planner", "whatif"},
@@ -39,7 +27,7 @@ LAYERS = (
     {"commands"},
 )
 # The measuring half knows only the ground floor; it asks the statistics for a p-value by name.
-PROFILER_MAY = {"errors", "units", "profiler", "distributions"}
+PROFILER_MAY = {"errors", "units", "profiler", "statistics"}
 
 
 def modules() -> list[Path]:
@@ -115,7 +103,12 @@ def test_nothing_imports_the_commands_and_reports_compute_nothing() -> None:
         if noun(path) != "commands":
             assert not any(name.startswith("memplan.commands") for name in names), path
         if noun(path) == "reports":
-            forbidden = ("memplan.planner", "memplan.reuseport_model", "memplan.churn", "numpy")
+            forbidden = (
+                "memplan.planner",
+                "memplan.reuseport_model",
+                "memplan.statistics",
+                "numpy",
+            )
             assert not any(name.startswith(forbidden) for name in names), path
 
 

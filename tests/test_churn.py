@@ -9,12 +9,12 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import memplan.churn
-from memplan.churn import Churn, any_of, with_cap
-from memplan.distributions import binomial_pmf
+import memplan.statistics.churn
 from memplan.errors import UsageError
-from memplan.occupancy import chances
-from memplan.worker_classes import WorkerClass, classes_of
+from memplan.statistics.churn import Churn, any_of, with_cap
+from memplan.statistics.distributions import binomial_pmf
+from memplan.statistics.occupancy import chances
+from memplan.statistics.worker_classes import WorkerClass, classes_of
 
 HOUR, DAY = 3600.0, 86_400.0
 SEED = Churn(conns=4096, reconnects_per_s=260_000)
@@ -175,7 +175,7 @@ def test_many_classes_are_merged_into_a_bracket(monkeypatch: pytest.MonkeyPatch)
     churn = Churn(conns=9000, reconnects_per_s=1000)
     merged = churn.overflow_within(classes, 600.0)
     assert "merged" in merged.method
-    monkeypatch.setattr(memplan.churn, "MOST_CLASSES", 300)
+    monkeypatch.setattr(memplan.statistics.churn, "MOST_CLASSES", 300)
     exact = churn.overflow_within(classes, 600.0)
     assert "merged" not in exact.method
     assert merged.low <= exact.low <= exact.high <= merged.high

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from memplan.churn import Churn
-from memplan.churn_simulator import ChurnSimulation, simulate_churn
-from memplan.distributions import binomial_pmf, chi2_sf
 from memplan.errors import UsageError
-from memplan.frozen_hash import frozen_hash
-from memplan.occupancy import chances
-from memplan.refusals import expected_refusals
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.churn import Churn
+from memplan.statistics.churn_simulator import ChurnSimulation, simulate_churn
+from memplan.statistics.distributions import binomial_pmf, chi2_sf
+from memplan.statistics.frozen_hash import frozen_hash
+from memplan.statistics.occupancy import chances
+from memplan.statistics.refusals import expected_refusals
+from memplan.statistics.worker_classes import WorkerClass
 
 WORKERS, CONNS, RATE = 64, 4096, 260_000
 SEED = Churn(conns=CONNS, reconnects_per_s=RATE)

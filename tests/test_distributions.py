@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from memplan import masses
-from memplan.distributions import (
+from memplan.errors import UsageError
+from memplan.statistics import masses
+from memplan.statistics.distributions import (
     binomial_cdf,
     binomial_pmf,
     binomial_sf,
@@ -29,7 +30,6 @@ from memplan.distributions import (
     poisson_pmf,
     poisson_sf,
 )
-from memplan.errors import UsageError
 
 # n, p, and counts from the bulk to where the tail is about 1e-300.
 BINOMIALS = [

@@ -9,12 +9,12 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memplan.churn import Churn
 from memplan.errors import UsageError
-from memplan.frozen_hash import frozen_hash, required_slots_over_boots
-from memplan.load_chain import LoadChain
-from memplan.occupancy import chances
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.churn import Churn
+from memplan.statistics.frozen_hash import frozen_hash, required_slots_over_boots
+from memplan.statistics.load_chain import LoadChain
+from memplan.statistics.occupancy import chances
+from memplan.statistics.worker_classes import WorkerClass
 
 SEED = Churn(conns=4096, reconnects_per_s=260_000)
 MONTH = 30 * 86_400.0
@@ -79,7 +79,7 @@ def test_sampled_boots_have_the_mean_over_boots() -> None:
     """The boots' own chances average to the chance over boots, within their error."""
     for tuples, cap in ((ONE_ADDRESS, 128), (5000, 110)):
         answer = frozen_hash(SEED, tuples, alike(64, cap), MONTH, seed=5)
-        from memplan.frozen_hash import _Boots
+        from memplan.statistics.frozen_hash import _Boots
 
         own = _Boots(SEED, tuples, MONTH).sample(alike(64, cap), np.random.default_rng(5))
         error = own.std() / math.sqrt(len(own))

@@ -5,8 +5,8 @@ import math
 import pytest
 import scipy.stats
 
-from memplan.lingering import slots_held
-from memplan.load_chain import LoadChain
+from memplan.statistics.lingering import slots_held
+from memplan.statistics.load_chain import LoadChain
 
 
 @pytest.mark.parametrize("lingering", [1e-9, 0.3, 4.0, 60.0])

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from memplan.distributions import binomial_pmf, binomial_sf, poisson_sf
 from memplan.errors import UsageError
-from memplan.load_chain import LoadChain
+from memplan.statistics.distributions import binomial_pmf, binomial_sf, poisson_sf
+from memplan.statistics.load_chain import LoadChain
 
 FloatArray = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from memplan import native
-from memplan.churn_simulator import simulate_churn
 from memplan.errors import MemplanError
+from memplan.statistics.churn_simulator import simulate_churn
 
 CSRC = Path(__file__).parent.parent / "csrc"
 MASK = 2**64 - 1

@@ -13,12 +13,19 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from occupancy_reference import counted, doubled, enumerated, sequences
 
-from memplan import occupancy, spectrum
 from memplan.answer import Answer
-from memplan.levin import log_no_overflow, log_overflow
-from memplan.occupancy import BONFERRONI, EXACT, MERGED, chances, chances_open, log_bounds
-from memplan.slot_search import maximum_quantile, required_slots, required_slots_open
-from memplan.worker_classes import WorkerClass, alike, classes_of
+from memplan.statistics import occupancy, spectrum
+from memplan.statistics.levin import log_no_overflow, log_overflow
+from memplan.statistics.occupancy import (
+    BONFERRONI,
+    EXACT,
+    MERGED,
+    chances,
+    chances_open,
+    log_bounds,
+)
+from memplan.statistics.slot_search import maximum_quantile, required_slots, required_slots_open
+from memplan.statistics.worker_classes import WorkerClass, alike, classes_of
 
 
 def overflow(conns: int, workers: int, cap: int) -> Answer:

@@ -9,12 +9,12 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import memplan.churn
-import memplan.refusals
-from memplan.churn import Churn
-from memplan.distributions import binomial_pmf, binomial_sf
-from memplan.refusals import expected_refusals
-from memplan.worker_classes import WorkerClass
+import memplan.statistics.churn
+import memplan.statistics.refusals
+from memplan.statistics.churn import Churn
+from memplan.statistics.distributions import binomial_pmf, binomial_sf
+from memplan.statistics.refusals import expected_refusals
+from memplan.statistics.worker_classes import WorkerClass
 
 SEED = Churn(conns=4096, reconnects_per_s=260_000)
 
@@ -147,7 +147,7 @@ def test_many_classes_are_merged_into_a_bracket(monkeypatch: pytest.MonkeyPatch)
     classes = [WorkerClass(1, weight / total, 55) for weight in weights]
     churn = Churn(conns=9000, reconnects_per_s=1000)
     merged = expected_refusals(churn, classes, 600.0)
-    monkeypatch.setattr(memplan.refusals, "MOST_CLASSES", 300)
+    monkeypatch.setattr(memplan.statistics.refusals, "MOST_CLASSES", 300)
     exact = expected_refusals(churn, classes, 600.0)
     assert merged.low <= exact.low <= exact.high <= merged.high
     assert merged.low < merged.high

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 import memplan.reuseport_model
 from memplan.answer import Answer, SlotsAnswer
-from memplan.distributions import binomial_pmf, binomial_sf, chi2_sf, poisson_pmf
 from memplan.errors import UsageError
 from memplan.quantity import Quantity
 from memplan.reuseport_model import ReuseportModel
-from memplan.uncertain import mixed, variance
+from memplan.statistics.distributions import binomial_pmf, binomial_sf, chi2_sf, poisson_pmf
+from memplan.statistics.uncertain import mixed, variance
 from memplan.units import DAY, HOUR, MONTH, YEAR
 
 if TYPE_CHECKING:

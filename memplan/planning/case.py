@@ -11,11 +11,11 @@ from memplan.slot_layout import PAGE_BYTES, SlotLayout
 from memplan.workload import Workload
 
 if TYPE_CHECKING:
-    from memplan.frozen_hash import FrozenHashAnswer
     from memplan.planning.configuration import Configuration
     from memplan.profiler.host import HostFacts
     from memplan.profiler.live_server import LiveServer
     from memplan.reuseport_model import ReuseportModel
+    from memplan.statistics.frozen_hash import FrozenHashAnswer
 
 BENCHMARK_S = 15.0
 """A usual benchmark: three runs of five seconds against one process."""

@@ -3,13 +3,41 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from memplan.bounds import (
+    BUFFER,
+    DESCRIPTORS,
+    MOST_BUFFER_BYTES,
+    MOST_CONNS,
+    MOST_WORKERS,
+    SHARE,
+    SLOTS,
+    check_numbers,
+    check_words,
+    whole,
+)
 from memplan.errors import UsageError
 from memplan.slot_layout import FIELD_NAMES, SlotLayout
 from memplan.units import parse_bytes, parse_duration, parse_rate
+from memplan.workload import ProcessModel
 
 _LARGEST_FILE_BYTES = 1 << 20
+_NUMBERS = {
+    "workers": whole(1, MOST_WORKERS),
+    "conns": whole(1, MOST_CONNS),
+    "max_conn": SLOTS,
+    "max_fd": DESCRIPTORS,
+    "slot": whole(1, MOST_BUFFER_BYTES),
+    "state": BUFFER,
+    "recv": BUFFER,
+    "body": BUFFER,
+    "write": BUFFER,
+    "active_fraction": SHARE,
+    "rss": whole(1, 2**63),
+    "charge": whole(1, 2**63),
+}
+_WORDS = {"process_model": get_args(ProcessModel)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +89,8 @@ class Configuration:
             raise UsageError(
                 "give either slot, or its fields state, recv, body and write, not both"
             )
-        for name in ("workers", "conns", "max_conn", "max_fd", "slot"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}")
-        if self.process_model not in {None, "threads", "processes"}:
-            raise UsageError(f"process_model is threads or processes, not '{self.process_model}'")
+        check_numbers(self, _NUMBERS)
+        check_words(self, _WORDS)
 
     @property
     def says_layout(self) -> bool:

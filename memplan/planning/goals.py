@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from memplan.bounds import BUFFER, DESCRIPTORS, SHARE, SLOTS, check_numbers, whole
 from memplan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -11,6 +12,18 @@ if TYPE_CHECKING:
     from memplan.planning.configuration import Configuration
 
 AUTO = "auto"
+
+_NUMBERS = {
+    "overflow": SHARE,
+    "memory_limit_bytes": whole(1, 2**63),
+    "headroom": SHARE,
+    "max_conn": SLOTS,
+    "max_fd": DESCRIPTORS,
+    "state": BUFFER,
+    "recv": BUFFER,
+    "body": BUFFER,
+    "write": BUFFER,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,20 +58,13 @@ class Goals:
     pins: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_numbers(self, _NUMBERS)
         if not 0 < self.overflow < 1:
             raise UsageError(
                 f"overflow is a chance between 0 and 1, such as 1e-6, not {self.overflow:g}"
             )
         if not 0 <= self.headroom < 1:
             raise UsageError(f"headroom is a share from 0 to below 1, not {self.headroom:g}")
-        for name in ("max_conn", "max_fd", "memory_limit_bytes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}")
-        for name in ("state", "recv", "body", "write"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise UsageError(f"{name} must be zero or more bytes, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,7 @@ def _useless_savings(setup: Setup, chosen: Rival) -> Iterator[str]:
 def _sensitivity(setup: Setup, max_conn: int) -> str | None:
     if setup.workload.balance != "hash" or setup.model.workers == 1:
         return None
-    found = setup.model.sensitivity(max_conn)
+    found = setup.model.sensitivity(max_conn, setup.horizon_s)
     if setup.workload.conns.exact:
         return None
     return (

@@ -57,7 +57,7 @@ def judge_imbalance(groups: Sequence[ListenerGroup]) -> Imbalance:
 
     Groups are independent of each other, so their statistics add up.
     """
-    from memplan.distributions import chi2_sf
+    from memplan.statistics.distributions import chi2_sf
 
     tested = [group for group in groups if _obstacle(group) is None]
     if not tested:

@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from memplan.distributions import normal_sf
 from memplan.slot_layout import SlotLayout, Used
 from memplan.slot_load import CountLaw, SlotLoad, SlotShape
 from memplan.slot_pages import PackedSlots, packed_pages
 from memplan.slots import Footprint, SlotStrategy
+from memplan.statistics.distributions import normal_sf
 from memplan.strategies.model import FreeSlots, Handle, SlotModel
 
 

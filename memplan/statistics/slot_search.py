@@ -10,8 +10,8 @@ from functools import cache, partial
 
 from memplan.answer import Answer, SlotsAnswer
 from memplan.errors import UsageError
-from memplan.occupancy import Chances, chances, chances_open, log_bounds
-from memplan.worker_classes import WorkerClass, alike
+from memplan.statistics.occupancy import Chances, chances, chances_open, log_bounds
+from memplan.statistics.worker_classes import WorkerClass, alike
 
 Classes = Sequence[WorkerClass]
 

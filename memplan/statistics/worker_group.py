@@ -9,9 +9,9 @@ import numpy as np
 
 from memplan.answer import Answer, SlotsAnswer
 from memplan.errors import UsageError
-from memplan.occupancy import Chances, chances, chances_open
-from memplan.slot_search import required_slots, required_slots_open
-from memplan.worker_classes import WorkerClass, classes_of, normalised
+from memplan.statistics.occupancy import Chances, chances, chances_open
+from memplan.statistics.slot_search import required_slots, required_slots_open
+from memplan.statistics.worker_classes import WorkerClass, classes_of, normalised
 from memplan.workload import Balance, Population
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Binomial, Poisson and gamma laws, accurate in relative terms deep into both tails.
 
-Masses take a number or an array of counts (`memplan.masses`). Tails take numbers: each is the
+Masses take a number or an array of counts (`masses`). Tails take numbers: each is the
 mass next to it times a continued fraction with positive terms only (A. R. DiDonato and A. H.
 Morris, ACM TOMS 18 (1992) 360-373, for the beta integral and, in its limit, the lower gamma
 integral; Legendre's for the upper one), evaluated by the modified Lentz method. Each tail is
@@ -13,7 +13,7 @@ import math
 from itertools import count
 from typing import TYPE_CHECKING
 
-from memplan.masses import (
+from memplan.statistics.masses import (
     Pair,
     binomial_pmf,
     check_binomial,

@@ -25,11 +25,11 @@ from typing import Literal
 
 from memplan.answer import Answer, SlotsAnswer
 from memplan.errors import UsageError
-from memplan.lingering import slots_held
-from memplan.load_chain import RELATIVE_ERROR, LoadChain
-from memplan.occupancy import chances
-from memplan.running_maximum import RunningMaximum
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.lingering import slots_held
+from memplan.statistics.load_chain import RELATIVE_ERROR, LoadChain
+from memplan.statistics.occupancy import chances
+from memplan.statistics.running_maximum import RunningMaximum
+from memplan.statistics.worker_classes import WorkerClass
 
 Classes = Sequence[WorkerClass]
 """All workers of the group; shares add up to one."""

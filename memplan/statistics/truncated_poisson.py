@@ -1,6 +1,6 @@
 """The Poisson law cut off at a cap, at any depth: moments, shape and exponential bounds.
 
-With log P(X <= cap) known (`memplan.distributions`), r = P(X = cap) / P(X <= cap) gives the mean
+With log P(X <= cap) known (`distributions`), r = P(X = cap) / P(X <= cap) gives the mean
 mu (1 - r) and, being an exponential family, the variance as the mean's derivative by log mu.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memplan.distributions import continued_fraction, log_poisson_cdf, log_poisson_pmf
+from memplan.statistics.distributions import continued_fraction, log_poisson_cdf, log_poisson_pmf
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

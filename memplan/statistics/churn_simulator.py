@@ -1,4 +1,4 @@
-"""Churn simulated at full scale, in C: what the formulas of `memplan.churn` are checked against.
+"""Churn simulated at full scale, in C: the check on the formulas of `churn`.
 
 Every event is played: a connection closes and opens again on a worker drawn afresh (or by its
 tuple's frozen hash). `csrc/churn_sim.h` states the rules. An event costs a few nanoseconds, so that

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from memplan.distributions import log_binomial_sf, log_poisson_pmf, log_poisson_sf
-from memplan.masses import Pair, deviance
-from memplan.spectrum import (
+from memplan.statistics.distributions import log_binomial_sf, log_poisson_pmf, log_poisson_sf
+from memplan.statistics.masses import Pair, deviance
+from memplan.statistics.spectrum import (
     complex_log,
     complex_log1p,
     frequencies_needed,
@@ -35,14 +35,14 @@ from memplan.spectrum import (
     poisson_turn,
     transform,
 )
-from memplan.truncated_poisson import (
+from memplan.statistics.truncated_poisson import (
     NEGLIGIBLE_NATS,
     TruncatedPoisson,
     poisson_shape,
     reach_above,
     reach_below,
 )
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.worker_classes import WorkerClass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

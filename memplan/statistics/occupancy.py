@@ -8,7 +8,7 @@ Q_i = P(Bin(n, p_i) > m_i), the chance P of any overflow is bounded by
 below because multinomial counts are negatively associated (K. Joag-Dev and F. Proschan, Annals of
 Statistics 11 (1983) 286-295), above by Bonferroni. The two differ by a relative S1/2 at most, so
 that S1 answers small tails, down to where doubles end. All others are computed exactly
-(`memplan.levin`), or bracketed where there are too many classes of workers.
+(`memplan.statistics.levin`), or bracketed where there are too many classes of workers.
 """
 
 import math
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from memplan.answer import Answer
-from memplan.distributions import (
+from memplan.statistics.distributions import (
     log1mexp,
     log_binomial_sf,
     log_poisson_cdf,
     log_poisson_sf,
 )
-from memplan.levin import log_no_overflow, log_overflow
-from memplan.merging import grouped, lowered, raised
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.levin import log_no_overflow, log_overflow
+from memplan.statistics.merging import grouped, lowered, raised
+from memplan.statistics.worker_classes import WorkerClass
 
 MOST_CLASSES = 64
 """Classes of workers up to which every answer is exact."""

@@ -7,7 +7,7 @@ p) over boots. One client address has few thousand tuples: most loads from one m
 Given K, a worker's load is a `LoadChain.frozen`. Two questions differ:
 
 - over boots: the chance of an overflow within the horizon, the boot being part of the chance.
-  One worker's is a mean over K; the group's bracket is that of `memplan.churn` (the numbers owned
+  One worker's is a mean over K; the group's bracket is that of `churn` (the numbers owned
   are negatively associated over boots);
 - between boots: each boot has a chance of its own, and these can lie anywhere between 0 and 1.
   Boots are sampled; given who owns what, workers are taken as independent (approximation).
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memplan.answer import Answer, SlotsAnswer
-from memplan.churn import Churn, Classes, fewest_slots, with_cap
-from memplan.distributions import binomial_pmf, binomial_sf
 from memplan.errors import UsageError
-from memplan.load_chain import LoadChain
+from memplan.statistics.churn import Churn, Classes, fewest_slots, with_cap
+from memplan.statistics.distributions import binomial_pmf, binomial_sf
+from memplan.statistics.load_chain import LoadChain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

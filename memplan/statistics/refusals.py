@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from memplan.answer import Answer
-from memplan.churn import MOST_CLASSES, Churn, Classes, between, bracketed
-from memplan.lingering import slots_held
+from memplan.statistics.churn import MOST_CLASSES, Churn, Classes, between, bracketed
+from memplan.statistics.lingering import slots_held
 
 _STEADY = "stationary chain under the cap"
 _LINGERING = "stationary chain under the cap, lingering slots in the mean (approximation)"

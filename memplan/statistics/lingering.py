@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memplan.distributions import poisson_pmf, poisson_sf
-from memplan.load_chain import LoadChain
+from memplan.statistics.distributions import poisson_pmf, poisson_sf
+from memplan.statistics.load_chain import LoadChain
 
 
 class Held(NamedTuple):

@@ -11,7 +11,7 @@ from memplan.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from memplan.load_chain import LoadChain
+    from memplan.statistics.load_chain import LoadChain
 
     FloatArray = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memplan.distributions import log_binomial_cdf
-from memplan.worker_classes import WorkerClass
+from memplan.statistics.distributions import log_binomial_cdf
+from memplan.statistics.worker_classes import WorkerClass
 
 # Workers that together are this small part of the risk are not worth a group of their own.
 _SAFE_PART = 1e-4

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from memplan.distributions import binomial_pmf, poisson_pmf
 from memplan.quantity import Quantity
-from memplan.uncertain import spread, variance
+from memplan.statistics.distributions import binomial_pmf, poisson_pmf
+from memplan.statistics.uncertain import spread, variance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
