@@ -14,6 +14,13 @@ from memplan.quantity import Quantity
 from memplan.units import parse_bytes, parse_duration, parse_rate
 
 
+_COUNT = re.compile(
+    r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]{0,40}|[0-9]{0,20}\.?[0-9]{0,20}(?:[eE]\+?[0-9]{1,3})?)([kM]?)\s*\Z"
+)
+_COUNT_PREFIX = {"": 1, "k": 1000, "M": 1_000_000}
+_MOST_WEIGHTS = 1_000_000
+
+
 class Parsed(click.ParamType[Any]):
     """A parameter type made of one parsing function that raises `UsageError`."""
 
@@ -37,15 +44,14 @@ def parse_count(text: str) -> int:
     Raises:
         UsageError: The text is no whole number of things.
     """
-    plain = text.strip().replace(",", "").replace("_", "")
-    factor = {"k": 1000, "M": 1_000_000}.get(plain[-1:], 1)
-    try:
-        value = float(plain[:-1] if factor > 1 else plain) * factor
-    except ValueError:
-        raise UsageError(f"'{text}' is no count; write a whole number such as 4096") from None
-    if not 0 <= value < 2**63 or value != int(value):
-        raise UsageError(f"'{text}' is no count; write a whole number such as 4096")
-    return int(value)
+    match = _COUNT.match(text)
+    if match is not None:
+        number, prefix = match[1].replace(",", "").replace("_", ""), _COUNT_PREFIX[match[2]]
+        # A whole number keeps all its digits; a float would round it beyond 2**53.
+        value = int(number) * prefix if number.isdecimal() else float(number) * prefix
+        if value < 2**63 and value == int(value):
+            return int(value)
+    raise UsageError(f"'{text}' is no count; write a whole number such as 4096")
 
 
 def parse_share(text: str) -> float:
