@@ -67,9 +67,9 @@ def check_number(name: str, value: Any, bound: Bounds) -> None:  # noqa: ANN401 
         raise UsageError(f"{name} must be a number, not {value!r}") from None
     # Not-a-number is neither.
     if not low:
-        raise UsageError(f"{name} must be at least {bound.least:g}, not {value:,.10g}")
+        raise UsageError(f"{name} must be at least {bound.least:g}, not {value:,.12g}")
     if not high:
-        raise UsageError(f"{name} can be at most {bound.most:,.10g}, not {value:,.10g}")
+        raise UsageError(f"{name} can be at most {bound.most:,.12g}, not {value:,.12g}")
 
 
 def check_words(owner: object, choices: Mapping[str, tuple[str, ...]]) -> None:

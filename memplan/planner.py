@@ -77,18 +77,26 @@ def recommend(*, host: "HostFacts | None" = None, **options: Any) -> Plan:  # no
 
 def _evidence(given: Mapping[str, Any]) -> Evidence:
     """Return the evidence, points written as (conns, bytes) pairs made into points."""
-    from memplan.memory.calibration import Account, Point
+    from memplan.memory.calibration import Point
+    from memplan.planning.configuration import Configuration
+    from memplan.planning.setup import CHARGE, PROCESS
 
     made = dict(given)
-    accounts: tuple[tuple[str, Account], ...] = (("rss", "process"), ("charge", "charge"))
-    for name, account in accounts:
-        if name in made:
+    for name, account in (("rss", PROCESS), ("charge", CHARGE)):
+        try:
             made[name] = tuple(
-                point
-                if isinstance(point, Point)
-                else Point(conns=point[0], bytes=point[1], account=account)
-                for point in made[name]
+                one
+                if isinstance(one, Point)
+                else Point(conns=one[0], bytes=one[1], account=account)
+                for one in made.get(name, ())
             )
+        except (TypeError, LookupError):
+            raise UsageError(
+                f"{name} is a list of (connections, bytes), as in [(512, 75 * 2**20)], not "
+                f"{made[name]!r}"
+            ) from None
+    if isinstance(made.get("current"), str):
+        made["current"] = Configuration.parse(made["current"])
     return Evidence(**made)
 
 

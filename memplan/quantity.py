@@ -34,8 +34,8 @@ class Quantity:
             raise UsageError("quantile levels must increase, as in p50=200,p99=1400")
         if any(b < a for a, b in zip(self.values, self.values[1:], strict=False)):
             raise UsageError("a higher quantile cannot have a lower value")
-        if any(value < 0 for value in self.values):
-            raise UsageError("a quantity cannot be negative")
+        if any(not value >= 0 for value in self.values):
+            raise UsageError("a quantity is a number of zero or more")
 
     @classmethod
     def exactly(cls, value: float) -> "Quantity":
@@ -62,11 +62,16 @@ class Quantity:
         """Return the quantity meant by a number, a (low, high) pair, or a mapping of quantiles."""
         if isinstance(value, Quantity):
             return value
-        if isinstance(value, tuple):
-            return cls.between(*value)
-        if isinstance(value, Mapping):
-            return cls.quantiles(value)
-        return cls.exactly(value)
+        try:
+            if isinstance(value, tuple):
+                return cls.between(*value)
+            if isinstance(value, Mapping):
+                return cls.quantiles(value)
+            return cls.exactly(value)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"{value!r} is no number, (low, high) pair or quantiles such as {{0.5: 200}}"
+            ) from None
 
     @classmethod
     def parse(cls, text: str, number: Callable[[str], float]) -> "Quantity":

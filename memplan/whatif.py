@@ -66,7 +66,7 @@ class WhatIf:
     def summary(self) -> str:
         """Return the totals and each region that changes, a line each."""
         totals = ", ".join(
-            f"{name} {format_bytes(size)}"
+            f"{name} {_signed(size)}"
             for name, size in (
                 ("resident", self.resident_bytes),
                 ("virtual", self.virtual_bytes),
@@ -75,8 +75,8 @@ class WhatIf:
         )
         lines = [totals]
         lines += [
-            f"  {change.name}: resident {format_bytes(change.resident_bytes)}, virtual "
-            f"{format_bytes(change.virtual_bytes)} ({change.why})"
+            f"  {change.name}: resident {_signed(change.resident_bytes)}, virtual "
+            f"{_signed(change.virtual_bytes)} ({change.why})"
             for change in self.changes
             if change.virtual_bytes or change.resident_bytes or change.charge_bytes
         ]
@@ -103,6 +103,8 @@ class WhatIf:
             "virtual_bytes": self.virtual_bytes,
             "resident_bytes": self.resident_bytes,
             "charge_bytes": self.charge_bytes,
+            "before_prediction": self.before_prediction.to_dict(),
+            "after_prediction": self.after_prediction.to_dict(),
             "changes": [change.to_dict() for change in self.changes],
             "cautions": [caution.to_dict() for caution in self.cautions],
         }
@@ -140,6 +142,12 @@ def what_if(
     before = before.over(default)
     # What was measured was measured as it is, and says nothing of how it would be.
     after = after.over(before, but=("rss", "charge"))
+    churned = any(one.reconnects_per_s is not None for one in (before, after))
+    if not churned and any(one.horizon_s is not None for one in (before, after)):
+        raise UsageError(
+            "a horizon needs a reconnect rate: connections that stay do not move; "
+            "say reconnect_rate=100/s"
+        )
     old_setup, old = _laid_out(before, host)
     new_setup, new = _laid_out(after, host)
     first = predicted(old_setup, old, None)
@@ -153,6 +161,10 @@ def what_if(
         after_prediction=second,
         cautions=cautions(_case(new_setup, new)),
     )
+
+
+def _signed(size: float) -> str:
+    return f"{'+' if size > 0 else ''}{format_bytes(size)}"
 
 
 def _laid_out(configuration: Configuration, host: "HostFacts") -> tuple[Setup, Rival]:
@@ -217,5 +229,6 @@ def _case(setup: Setup, rival: Rival) -> Case:
         descriptors=descriptors_of(rival.load),
         strategy=rival.name,
         layout=rival.layout,
-        virtual_bytes=rival.footprint.virtual_bytes,
+        limits=rival.limits,
+        whose="as it would be",
     )

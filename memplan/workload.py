@@ -149,6 +149,12 @@ class Workload:
             )
         if self.weights is None:
             return
+        try:
+            object.__setattr__(self, "weights", tuple(float(weight) for weight in self.weights))
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"weights are numbers, as in [2, 1, 1], not {self.weights!r}"
+            ) from None
         if len(self.weights) != self.workers:
             raise UsageError(
                 f"{self.workers} workers need {self.workers} weights, not {len(self.weights)}"

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "memplan"
 
 # Lower may not know higher. A name stands for the module or the package of that name.
 LAYERS = (
-    {"errors", "units", "quantity", "answer", "native", "descriptors", "constraint"},
+    {"errors", "units", "bounds", "quantity", "answer", "native", "descriptors", "constraint"},
     {"workload"},
     # How many connections a worker gets, at one moment and over time.
     {"statistics", "reuseport_model"},

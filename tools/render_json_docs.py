@@ -36,8 +36,9 @@ assert schema()["title"] == "memplan.plan/1"
 
 `memplan explain --format json` writes another, smaller object, `memplan.whatif/1`: both
 configurations as they were completed (`before`, `after`), the sums `virtual_bytes`,
-`resident_bytes` and `charge_bytes`, a list `changes` of objects like `change` below, and `cautions`
-like `caution` below.
+`resident_bytes` and `charge_bytes`, what each takes in all (`before_prediction` and
+`after_prediction`, like `prediction` below), a list `changes` of objects like `change` below, and
+`cautions` like `caution` below.
 
 This page is rendered from the schema.
 """

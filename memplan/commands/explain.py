@@ -2,7 +2,7 @@
 
 import click
 
-from memplan.commands.options import COUNT, DURATION, RATE, GroupedCommand, Parsed, grouped
+from memplan.commands.options import COUNT, DURATION, FILE, RATE, GroupedCommand, Parsed, grouped
 from memplan.planning.configuration import Configuration
 
 configurations = grouped("Configurations (KEY=VALUE,.. or a file: what --format env or json wrote)")
@@ -48,7 +48,7 @@ Examples:
     show_default=True,
     help="What to write.",
 )
-@output("-o", "--output", metavar="FILE", help="Where to write it. Default: standard output.")
+@output("-o", "--output", type=FILE, help="Where to write it. Default: standard output.")
 def explain(
     *,
     before: Configuration,

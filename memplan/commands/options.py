@@ -4,21 +4,21 @@ Every option's parameter bears the name of the dataclass field that it fills, so
 line, the library and the JSON say the same words (kept by a test).
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from memplan.bounds import MOST_WORKERS
 from memplan.errors import UsageError
 from memplan.quantity import Quantity
 from memplan.units import parse_bytes, parse_duration, parse_rate
 
-
 _COUNT = re.compile(
-    r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]{0,40}|[0-9]{0,20}\.?[0-9]{0,20}(?:[eE]\+?[0-9]{1,3})?)([kM]?)\s*\Z"
+    r"\s*([0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?)([kM]?)\s*\Z"
 )
 _COUNT_PREFIX = {"": 1, "k": 1000, "M": 1_000_000}
-_MOST_WEIGHTS = 1_000_000
 
 
 class Parsed(click.ParamType[Any]):
@@ -47,10 +47,10 @@ def parse_count(text: str) -> int:
     match = _COUNT.match(text)
     if match is not None:
         number, prefix = match[1].replace(",", "").replace("_", ""), _COUNT_PREFIX[match[2]]
-        # A whole number keeps all its digits; a float would round it beyond 2**53.
-        value = int(number) * prefix if number.isdecimal() else float(number) * prefix
+        value = float(number) * prefix
         if value < 2**63 and value == int(value):
-            return int(value)
+            # A whole number keeps all its digits, where a float has them up to 2**53 only.
+            return int(number) * prefix if number.isdecimal() else int(value)
     raise UsageError(f"'{text}' is no count; write a whole number such as 4096")
 
 
@@ -78,12 +78,26 @@ def parse_weights(text: str) -> tuple[float, ...]:
     """
     weights: list[float] = []
     for part in text.split(","):
-        weight, _, times = part.strip().partition("x")
+        weight, times, repeats = part.strip().partition("x")
+        count = parse_count(repeats) if times else 1
+        if not 1 <= count <= MOST_WORKERS:
+            raise UsageError(f"'{part}' is no weight of 1 to {MOST_WORKERS:,} workers")
         try:
-            weights += [float(weight)] * (int(times) if times else 1)
-        except (ValueError, OverflowError, MemoryError):
+            weights += [float(weight)] * count
+        except ValueError:
             raise UsageError(f"'{part}' is no weight; write 2,1,1 or 2x32,1x32") from None
     return tuple(weights)
+
+
+def parse_file(text: str) -> str:
+    """Return a file's name.
+
+    Raises:
+        UsageError: It is empty, as an unset variable of the shell makes it.
+    """
+    if not text:
+        raise UsageError("the name is empty; leave -o out to write to standard output")
+    return text
 
 
 COUNT = Parsed("N", parse_count)
@@ -94,6 +108,7 @@ RATE = Parsed("RATE", parse_rate)
 WEIGHTS = Parsed("W,W,..", parse_weights)
 COUNTS = Parsed("N|N..N|pX=N,..", lambda text: Quantity.parse(text, parse_count))
 SIZES = Parsed("SIZE|..", lambda text: Quantity.parse(text, parse_bytes))
+FILE = Parsed("FILE", parse_file)
 
 
 class GroupedOption(click.Option):

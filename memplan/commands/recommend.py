@@ -9,6 +9,7 @@ from memplan.commands.options import (
     COUNT,
     COUNTS,
     DURATION,
+    FILE,
     RATE,
     SHARE,
     SIZES,
@@ -51,6 +52,13 @@ def _pin(text: str) -> tuple[str, int]:
         names = ", ".join(one.removesuffix("_bytes") for one in PINNABLE)
         raise UsageError(f"'{text}' is no cost; write NAME=SIZE with one of {names}")
     return key, parse_bytes(size)
+
+
+def _once(pins: tuple[tuple[str, int], ...]) -> dict[str, int]:
+    costs = dict(pins)
+    if len(costs) < len(pins):
+        raise UsageError("a cost is pinned twice: give each --pin once")
+    return costs
 
 
 def _current(text: str) -> object:
@@ -108,7 +116,7 @@ Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met, 4 a measu
     "--overflow",
     type=SHARE,
     default=1e-6,
-    show_default="1e-6",
+    show_default=True,
     help="Chance that some worker needs more than MAX_CONN slots within the horizon.",
 )
 @goal(
@@ -120,7 +128,13 @@ Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met, 4 a measu
 @goal(
     "--headroom", type=SHARE, default=0.1, show_default=True, help="Share of the limit left free."
 )
-@goal("--strategy", default="auto", metavar="auto|NAME", show_default=True, help="Slot strategy.")
+@goal(
+    "--strategy",
+    default="auto",
+    metavar="auto|NAME[:KEY=VALUE,..]",
+    show_default=True,
+    help="Slot strategy, with its own settings, as static:reuse=fifo.",
+)
 @measured(
     "--rss",
     multiple=True,
@@ -211,9 +225,9 @@ Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met, 4 a measu
     show_default=True,
     help="What to write.",
 )
-@output("-o", "--output", metavar="FILE", help="Where to write it. Default: standard output.")
+@output("-o", "--output", type=FILE, help="Where to write it. Default: standard output.")
 def recommend(format_name: str, output: str | None, **options: Any) -> int:
-    r"""Recommend MAX_CONN, MAX_FD and buffer sizes, and say what memory they take.
+    """Recommend MAX_CONN, MAX_FD and buffer sizes, and say what memory they take.
 
     SO_REUSEPORT spreads connections over workers by a hash: some worker always gets more than its
     share. This says how many slots a worker needs so that it never runs out, what memory each way
@@ -223,7 +237,7 @@ def recommend(format_name: str, output: str | None, **options: Any) -> int:
     from memplan.reports import write
 
     given = {name: value for name, value in options.items() if value is not None and value != ()}
-    given["pins"] = dict(given.get("pins", ()))
+    given["pins"] = _once(given.get("pins", ()))
     plan = plan_for(**given)
     write(plan, format_name, output)
     return 0 if plan.feasible else PlanError.exit_code

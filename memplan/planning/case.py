@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memplan.answer import Answer, SlotsAnswer
+from memplan.constraint import Constraint
 from memplan.descriptors import DescriptorSum
 from memplan.planning.goals import Goals
 from memplan.slot_layout import PAGE_BYTES, SlotLayout
@@ -52,13 +53,15 @@ class Case:
         descriptors: The descriptors of one process.
         strategy: The slot strategy of the plan.
         layout: Its slot.
-        virtual_bytes: Address space of its slots.
+        limits: The limits that it runs into.
         current: Today's configuration, where given.
         live: A live server, where read.
         useless_savings: Sizes that would save nothing, in words.
         few_clients: What few client tuples make of it, where they are few.
         sensitivity: How the answer moves with the connections, in words.
         unmeasured_high_bytes: High end of the charge's interval where nothing was measured.
+        contradictions: What the measurements contradict, in words.
+        whose: What the settings looked at are called: `advised`, or those of a change.
     """
 
     workload: Workload
@@ -71,28 +74,33 @@ class Case:
     descriptors: DescriptorSum
     strategy: str
     layout: SlotLayout
-    virtual_bytes: int
+    limits: tuple[Constraint, ...]
     current: "Configuration | None" = None
     live: "LiveServer | None" = None
     useless_savings: tuple[str, ...] = ()
     few_clients: FewClients | None = None
     sensitivity: str | None = None
     unmeasured_high_bytes: int | None = None
+    contradictions: tuple[str, ...] = ()
+    whose: str = "as advised"
 
     @property
     def page_bytes(self) -> int:
         """Size of a page."""
         return self.host.page_bytes or PAGE_BYTES
 
-    @property
-    def current_max_conn(self) -> int | None:
-        """Today's MAX_CONN, where given."""
-        return None if self.current is None else self.current.max_conn
+    def settings_in_question(self, name: str) -> Iterator[tuple[int, str]]:
+        """Yield `max_conn` or `max_fd` as it is today and as it is fixed, each with whose it is."""
+        fixed = "as you fixed it" if self.whose == "as advised" else self.whose
+        for owner, whose in ((self.current, "today's"), (self.goals, fixed)):
+            value: int | None = getattr(owner, name, None)
+            if value is not None:
+                yield value, whose
 
-    @property
-    def current_max_fd(self) -> int | None:
-        """Today's MAX_FD, where given."""
-        return None if self.current is None else self.current.max_fd
+    def limit(self, name: str) -> Constraint | None:
+        """Return the limit of a name; None where it bounds nothing."""
+        found = (limit for limit in self.limits if limit.name == name)
+        return next((limit for limit in found if limit.allowed is not None), None)
 
     def overflow(self, max_conn: int, horizon_s: float | None) -> Answer:
         """Return the chance that some worker needs more slots: within a time, or at one moment."""
@@ -102,6 +110,6 @@ class Case:
 
     def slots_in_question(self) -> Iterator[tuple[SlotLayout, str, str]]:
         """Yield the slots that are or would be used, each with its strategy and whose it is."""
-        yield self.layout, self.strategy, "as advised"
+        yield self.layout, self.strategy, self.whose
         if self.current is not None and self.current.says_layout:
             yield self.current.layout, self.current.strategy or self.strategy, "today's"

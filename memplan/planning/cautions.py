@@ -12,6 +12,8 @@ from memplan.units import (
     format_rate,
 )
 
+_CLOSE = 0.25
+"""Share of a limit from which on it is worth a word."""
 _GRAVITY = {"risk": 0, "warning": 1, "note": 2}
 _UNEVEN = 0.02
 """A lasting difference of shares that matters: it widens a worker's load by tens of percent."""
@@ -52,9 +54,7 @@ def _benchmark_not_horizon(case: Case) -> Iterator[Caution]:
     """MAX_CONN that lasts a benchmark and not the horizon."""
     if case.horizon_s is None or case.horizon_s <= BENCHMARK_S:
         return
-    for max_conn, whose in ((case.current_max_conn, "today's"), (case.goals.max_conn, "your")):
-        if max_conn is None:
-            continue
+    for max_conn, whose in case.settings_in_question("max_conn"):
         horizon = case.overflow(max_conn, case.horizon_s)
         if horizon.value <= case.goals.overflow:
             continue
@@ -76,24 +76,51 @@ def _benchmark_not_horizon(case: Case) -> Iterator[Caution]:
         )
 
 
+def _too_few_slots(case: Case) -> Iterator[Caution]:
+    """MAX_CONN that does not even last a moment, or a horizon as short as a benchmark."""
+    if case.horizon_s is not None and case.horizon_s > BENCHMARK_S:
+        return
+    when = (
+        "at one moment" if case.horizon_s is None else f"within {format_duration(case.horizon_s)}"
+    )
+    for max_conn, whose in case.settings_in_question("max_conn"):
+        overflow = case.overflow(max_conn, case.horizon_s)
+        if overflow.value > case.goals.overflow:
+            yield Caution(
+                name="max-conn-too-small",
+                severity="risk",
+                text=f"MAX_CONN {max_conn:,} ({whose}) overflows {when} with a chance of "
+                f"{format_probability(overflow.value)} (target {case.goals.overflow:g}); "
+                f"{case.required.slots:,} slots hold it.",
+            )
+
+
 def _snapshot(case: Case) -> Iterator[Caution]:
     """Without churn the answer is a snapshot."""
-    if case.horizon_s is None and case.workload.balance == "hash":
+    if case.horizon_s is not None or case.workload.balance != "hash" or case.model.workers == 1:
+        return
+    slots = f"{case.required.slots:,} slots hold the target at one moment only"
+    if case.workload.reconnects_per_s is None:
         yield Caution(
             name="snapshot",
             severity="warning",
-            text=f"No reconnect rate was given, so {case.required.slots} slots hold the target at "
-            "one moment only. Every reconnect is a new draw: give --reconnect-rate (the table of "
-            "MAX_CONN over rate and horizon shows what it does).",
+            text=f"No reconnect rate was given, so {slots}. Every reconnect is a new draw, and "
+            "so more slots are needed with churn: give --reconnect-rate.",
+        )
+    else:
+        yield Caution(
+            name="snapshot",
+            severity="note",
+            text=f"No connection reconnects, so {slots}: until the server restarts and all of "
+            "them are drawn anew.",
         )
 
 
 def _descriptors(case: Case) -> Iterator[Caution]:
     """MAX_FD must hold connections, listeners, rings and standard streams."""
     need = case.descriptors
-    given = ((case.current_max_fd, "today's"), (case.goals.max_fd, "your"))
-    for max_fd, whose in given:
-        if max_fd is not None and max_fd < need.total:
+    for max_fd, whose in case.settings_in_question("max_fd"):
+        if max_fd < need.total:
             yield Caution(
                 name="max-fd-too-small",
                 severity="risk",
@@ -150,37 +177,36 @@ def _huge_pages(case: Case) -> Iterator[Caution]:
 
 def _mappings(case: Case) -> Iterator[Caution]:
     """One mapping a connection runs into vm.max_map_count."""
-    allowed = case.host.max_map_count
-    conns = case.workload.conns.high
-    if allowed is None or case.strategy != "fd" or conns < allowed / 2:
-        return
-    yield Caution(
-        name="max-map-count",
-        severity="risk" if conns >= allowed else "warning",
-        text=f"A mapping for each of {conns:,.0f} connections against vm.max_map_count = "
-        f"{allowed:,}: neighbours merge while all are open, but closing every other one splits "
-        "them again.",
-    )
+    limit = case.limit("max_map_count")
+    if limit is not None and limit.use >= _CLOSE:
+        yield Caution(
+            name="max-map-count",
+            severity="warning" if limit.ok else "risk",
+            text=f"A process may come to hold {limit.needed:,.0f} mappings, against "
+            f"vm.max_map_count = {limit.allowed:,.0f}: {limit.detail}. The kernel merges "
+            "neighbours while all of them are open; closing every other one splits them again.",
+        )
 
 
 def _overcommit(case: Case) -> Iterator[Caution]:
     """A large BSS is refused where overcommit is off, or larger than the machine."""
-    virtual = case.virtual_bytes
-    total, mode = case.host.mem_total_bytes, case.host.overcommit_memory
-    limit = case.host.commit_limit_bytes
-    if mode == 2 and limit is not None:
+    limit = case.limit("overcommit")
+    if limit is None or limit.allowed is None:
+        return
+    needed, allowed = format_bytes(limit.needed), format_bytes(limit.allowed)
+    if case.host.overcommit_memory == 2:
         yield Caution(
             name="overcommit",
-            severity="risk" if virtual > limit else "warning",
-            text=f"vm.overcommit_memory = 2 counts every slot whether touched or not: "
-            f"{format_bytes(virtual)} of {format_bytes(limit)} that may be committed.",
+            severity="warning" if limit.ok else "risk",
+            text=f"vm.overcommit_memory = 2 counts every slot whether touched or not: {needed} of "
+            f"{allowed} that may be committed.",
         )
-    elif mode == 0 and total is not None and virtual > total:
+    elif not limit.ok:
         yield Caution(
             name="overcommit",
-            severity="warning",
-            text=f"The slots take {format_bytes(virtual)} of address space, more than the "
-            f"machine's {format_bytes(total)}: the kernel may refuse it in one piece.",
+            severity="risk",
+            text=f"The slots take {needed} of address space in one piece, more than the machine's "
+            f"{allowed}: the kernel refuses it while vm.overcommit_memory is 0.",
         )
 
 
@@ -228,6 +254,14 @@ def _model_void(case: Case) -> Iterator[Caution]:
         )
 
 
+def _contradictions(case: Case) -> Iterator[Caution]:
+    """Measurements that contradict each other."""
+    for text in case.contradictions:
+        yield Caution(
+            name="contradiction", severity="warning", text=f"{text[0].upper()}{text[1:]}."
+        )
+
+
 def _saves_nothing(case: Case) -> Iterator[Caution]:
     """A buffer below what a page holds saves nothing."""
     for text in case.useless_savings:
@@ -256,11 +290,13 @@ _CHECKS: tuple[Callable[[Case], Iterator[Caution]], ...] = (
     _few_clients,
     _imbalance,
     _benchmark_not_horizon,
+    _too_few_slots,
     _descriptors,
     _mappings,
     _overcommit,
     _ephemeral_ports,
     _snapshot,
+    _contradictions,
     _prior,
     _huge_pages,
     _slot_pages,

@@ -54,9 +54,9 @@ def slots_why(old: Rival, new: Rival, virtual: float, resident: float) -> str:
     if old.name != new.name:
         parts.append(f"{old.name} to {new.name}")
     sizes = [rival.footprint.active_conn_bytes for rival in (old, new)]
-    if abs(sizes[0] - sizes[1]) > 1:
+    if abs(sizes[0] - sizes[1]) > 0.01 * max(sizes):
         parts.append(f"a connection takes {format_bytes(sizes[1])}, not {format_bytes(sizes[0])}")
-    waters = [rival.load.high_mean for rival in (old, new)]
+    waters = [min(rival.load.high_mean, rival.load.max_conn) for rival in (old, new)]
     if abs(waters[0] - waters[1]) > 0.05:
         parts.append(f"a worker's high water is {waters[1]:.1f} slots, not {waters[0]:.1f}")
-    return "; ".join(parts) or "the same"
+    return "; ".join(parts) or ("other pages are touched" if resident else "the same")

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from memplan.errors import UsageError
 from memplan.memory.calibration import Calibration, Point
 from memplan.memory.slots_memory import SlotsMemory
 from memplan.memory_model import Prediction, predict
 from memplan.plan import StrategyRow
-from memplan.planning.configuration import Configuration
+from memplan.planning.configuration import Configuration, pairs_of
 from memplan.planning.constraints import host_limits, of_the_plan
 from memplan.planning.goals import AUTO, Evidence, Goals
-from memplan.planning.setup import Setup
+from memplan.planning.setup import DEFAULT_STRATEGY, Setup
 from memplan.planning.sizing import candidate_layouts, generous
 from memplan.planning.strategy_choice import LoadMaker, Rival, judge
 from memplan.units import format_bytes
@@ -67,9 +68,15 @@ def compare(setup: Setup, max_conn: int) -> Comparison:
 
 
 def wished(goals: Goals) -> tuple[str, dict[str, str]]:
-    """Return the strategy asked for and its settings, from `NAME` or `NAME:KEY=VALUE,..`."""
+    """Return the strategy asked for and its settings, from `NAME` or `NAME:KEY=VALUE,..`.
+
+    Raises:
+        UsageError: The settings are no such list, or none can be set.
+    """
     name, _, settings = goals.strategy.partition(":")
-    pairs = dict(part.partition("=")[::2] for part in settings.split(",") if part)
+    pairs = pairs_of(settings.split(","))
+    if name == AUTO and pairs:
+        raise UsageError("auto has no settings; name the strategy, as in static:reuse=fifo")
     return name, pairs
 
 
@@ -149,7 +156,7 @@ def rival_of(setup: Setup, makers: LoadMaker, current: Configuration) -> Rival:
     """Return a configuration's own strategy and slot under the load."""
     max_conn = current.max_conn or generous(setup.required(setup.horizon_s).high)
     return judge(
-        current.strategy or BUILT_IN[0],
+        current.strategy or DEFAULT_STRATEGY,
         layouts=[current.layout],
         load=makers.load(max_conn),
         host=host_limits(setup.host),

@@ -1,6 +1,6 @@
 """A server's configuration, read from KEY=VALUE lists, a file of them, or a plan's JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from memplan.bounds import (
     whole,
 )
 from memplan.errors import UsageError
+from memplan.quantity import Quantity
 from memplan.slot_layout import FIELD_NAMES, SlotLayout
 from memplan.units import parse_bytes, parse_duration, parse_rate
 from memplan.workload import ProcessModel
@@ -124,7 +125,7 @@ class Configuration:
         Raises:
             UsageError: The text is no such list, or one of its values is wrong.
         """
-        return cls.of(_pairs(text.replace("\n", ",").split(",")))
+        return cls.of(pairs_of(text.replace("\n", ",").split(",")))
 
     @classmethod
     def load(cls, source: str) -> "Configuration":
@@ -152,7 +153,7 @@ class Configuration:
         if text.lstrip().startswith("{"):
             return cls.of(_settings_of_plan(text, source))
         lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
-        return cls.of(_pairs(line.removeprefix("export ") for line in lines))
+        return cls.of(pairs_of(line.removeprefix("export ") for line in lines))
 
     @classmethod
     def of(cls, pairs: Mapping[str, str]) -> "Configuration":
@@ -170,8 +171,11 @@ class Configuration:
             if parse is None:
                 own[key] = value
                 continue
+            field_name = _ALIASES.get(key, key)
+            if field_name in known:
+                raise UsageError(f"{field_name} is given twice, as {key} too")
             try:
-                known[_ALIASES.get(key, key)] = parse(value)
+                known[field_name] = parse(value)
             except UsageError as error:
                 raise UsageError(f"{key}: {error}") from None
         return cls(**known, settings=own)
@@ -261,7 +265,12 @@ _ALIASES = {
 }
 
 
-def _pairs(parts: Any) -> dict[str, str]:  # noqa: ANN401 - any iterable of texts
+def pairs_of(parts: Iterable[str]) -> dict[str, str]:
+    """Return the KEY=VALUE texts as a mapping; empty texts are none.
+
+    Raises:
+        UsageError: A text is no KEY=VALUE, or a key is given twice.
+    """
     pairs: dict[str, str] = {}
     for part in parts:
         if not part.strip():
@@ -283,15 +292,28 @@ def _settings_of_plan(text: str, source: str) -> dict[str, str]:
         plan = json.loads(text)
         settings = {s["name"]: str(s["value"]) for s in plan["settings"]}
         workload = plan["workload"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        settings["conns"] = f"{_middle(workload['conns']):.0f}"
+        for name in (
+            "workers",
+            "process_model",
+            "reconnects_per_s",
+            "horizon_s",
+            "active_fraction",
+        ):
+            if workload[name] is not None:
+                settings[name] = str(workload[name])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError):
         raise UsageError(
             f"'{source}' is no plan that `memplan recommend --format json` wrote"
         ) from None
     if settings.keys() & set(FIELD_NAMES):
         # The whole slot stands beside its fields, for people; here the fields say it all.
         settings.pop("slot", None)
-    for name in ("workers", "conns", "process_model", "reconnects_per_s", "horizon_s"):
-        value = workload.get(name)
-        if isinstance(value, str | int | float):
-            settings[name] = f"{value:.0f}" if name == "conns" else str(value)
     return settings
+
+
+def _middle(conns: Any) -> float:  # noqa: ANN401 - what JSON held
+    """Return the connections that a plan's memory was reckoned at: quantiles at their middle."""
+    if isinstance(conns, dict):
+        return Quantity.quantiles({float(name[1:]) / 100: conns[name] for name in conns}).median
+    return float(conns)

@@ -31,13 +31,17 @@ from memplan.planning.sizing import generous
 from memplan.planning.strategy_choice import Rival
 from memplan.planning.tables import churn_table, probabilities, slots_table
 from memplan.slot_layout import SlotLayout
+from memplan.slot_limits import table_limit
 from memplan.slots import descriptors_of
 from memplan.units import format_bytes, format_duration, format_rate
 from memplan.workload import Workload
 
 if TYPE_CHECKING:
+    from memplan.planning.configuration import Configuration
     from memplan.profiler.host import HostFacts
     from memplan.profiler.live_server import LiveServer
+
+_LOAD = ("workers", "process_model", "reconnects_per_s", "horizon_s", "active_fraction")
 
 
 def make_plan(
@@ -93,10 +97,14 @@ def make_plan(
 
 
 def _constraints(setup: Setup, comparison: Comparison, max_conn: int) -> tuple[Constraint, ...]:
+    limits = comparison.chosen.limits
+    if setup.goals.max_fd is not None and not any(limit.name == "max_fd" for limit in limits):
+        # Whoever fixes the size of a table by descriptor has one, whatever the slots lie in.
+        limits = (table_limit(comparison.chosen.load), *limits)
     return (
         overflow_constraint(setup.goals, setup.overflow(max_conn, setup.horizon_s), max_conn),
         memory_constraint(setup.goals, setup.host, comparison.prediction.charge),
-        *(of_the_plan(limit) for limit in comparison.chosen.limits),
+        *(of_the_plan(limit) for limit in limits),
     )
 
 
@@ -119,12 +127,13 @@ def _case(
         descriptors=descriptors_of(chosen.load),
         strategy=chosen.name,
         layout=chosen.layout,
-        virtual_bytes=chosen.footprint.virtual_bytes,
+        limits=chosen.limits,
         current=setup.evidence.current,
         live=setup.live,
         useless_savings=tuple(_useless_savings(setup, chosen)),
         few_clients=few_clients,
         unmeasured_high_bytes=charge.high_bytes if charge.rests_on == "prior" else None,
+        contradictions=comparison.prediction.warnings,
         sensitivity=_sensitivity(setup, max_conn),
     )
 
@@ -194,14 +203,40 @@ def _assumptions(setup: Setup) -> Iterator[str]:
         )
     if setup.workload.active_fraction == 1:
         yield "every connection may have bytes in flight at once (--active)"
-    for fit in (fitted(setup.evidence.rss), fitted(setup.evidence.charge)):
+    for what, points in (
+        ("the processes' memory", setup.evidence.rss),
+        ("the container's charge", setup.evidence.charge),
+    ):
+        fit = fitted(points)
         if fit is not None:
+            yield (
+                f"{what} goes on as measured, with {format_bytes(fit.per_conn_bytes)} a connection "
+                f"over {format_bytes(fit.fixed_bytes)} ({fit.n} point{'' if fit.n == 1 else 's'})"
+            )
             yield from fit.assumptions
-            yield from fit.warnings
     current = setup.evidence.current
     if (setup.evidence.rss or setup.evidence.charge) and not (current and current.says_layout):
         yield (
             "what was measured ran with the slots advised here; --current says with which it did"
         )
+    if current is not None:
+        yield from _other_load(setup, current)
     if setup.live is not None:
         yield from setup.live.notes
+
+
+def _other_load(setup: Setup, current: "Configuration") -> Iterator[str]:
+    """Say that today's slots are looked at under the load planned for, where it is another."""
+    planned = {name: getattr(setup.workload, name) for name in _LOAD} | {
+        "conns": round(setup.workload.conns.median)
+    }
+    other = [
+        f"{name}={getattr(current, name):{'' if name == 'process_model' else ','}}"
+        for name in planned
+        if getattr(current, name) not in {None, planned[name]}
+    ]
+    if other:
+        yield (
+            "today's slots are reckoned under the load planned for, not under their own "
+            f"{', '.join(other)}"
+        )

@@ -49,6 +49,7 @@ def settings_of(
         unit="descriptors",
         why=f"RLIMIT_NOFILE of {need.per}, to hold the same sum",
     )
+    yield from _own_settings(setup, chosen)
     for field in chosen.layout.fields:
         pinned = getattr(goals, field.name, None) is not None
         yield Setting(
@@ -67,12 +68,27 @@ def settings_of(
     )
 
 
+def _own_settings(setup: Setup, chosen: Rival) -> Iterator[Setting]:
+    """Yield what the user has set of the strategy's own settings, so that exports hold it too."""
+    for name, typed in wished(setup.goals)[1].items():
+        value = getattr(chosen.settings, name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        yield Setting(
+            name=name,
+            value=value if whole else typed,
+            unit="bytes" if whole and name.endswith("_bytes") else "",
+            pinned=True,
+            why=f"fixed by you, a setting of the strategy {chosen.name}",
+        )
+
+
 def _why_size(setup: Setup, name: str, size: int) -> str:
     if name == "state":
         return "offsets, lengths, flags and a timer: two cache lines"
     needed: int | None = getattr(setup.need, name)
     if needed is None:
-        return "traffic not given: a page for each buffer, less the state"
+        less = ", less the state" if name == "recv" else ""
+        return f"traffic not given: a page for each buffer{less}"
     if size >= 2 * needed:
         return f"the traffic needs {needed:,}; the rest fills a page that is paid for"
     return f"the traffic needs {needed:,}"

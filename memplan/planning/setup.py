@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 from memplan.answer import Answer, SlotsAnswer
 from memplan.errors import UsageError
-from memplan.memory.calibration import Point
+from memplan.memory.calibration import Account, Point
 from memplan.planning.case import FewClients
 from memplan.planning.goals import Evidence, Goals
 from memplan.planning.sizing import BufferNeed, buffer_need
 from memplan.reuseport_model import ReuseportModel
+from memplan.slots import find_strategy
 from memplan.units import DAY
 from memplan.workload import Workload
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from memplan.profiler.live_server import LiveServer
 
 DEFAULT_HORIZON_S = 30 * DAY
+DEFAULT_STRATEGY = "static"
+"""What a configuration that does not say it is taken to use: the simplest."""
+PROCESS: Account = "process"
+CHARGE: Account = "charge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,7 @@ def set_up(
     return Setup(
         workload=replace(workload, horizon_s=horizon_s),
         goals=goals,
-        evidence=_with_live(evidence, live),
+        evidence=_with_live(_with_current(evidence, workload), live),
         host=host,
         live=live,
         model=_model(workload),
@@ -123,6 +128,25 @@ def _model(workload: Workload) -> ReuseportModel:
         balance=workload.balance,
     )
     return model.with_workers_lost(workload.workers_lost) if workload.workers_lost else model
+
+
+def _with_current(evidence: Evidence, workload: Workload) -> Evidence:
+    """Return the evidence with what today's configuration was measured to take, where it says so.
+
+    Raises:
+        UsageError: Today's strategy is not known, or has no such setting.
+    """
+    current = evidence.current
+    if current is None:
+        return evidence
+    # Asked for here, so that a slip is told even where nothing says how large the slots are.
+    find_strategy(current.strategy or DEFAULT_STRATEGY).settings_of(current.settings)
+    conns = workload.conns.median if current.conns is None else float(current.conns)
+    rss, charge = (
+        () if size is None else (Point(conns=conns, bytes=size, account=account),)
+        for size, account in ((current.rss, PROCESS), (current.charge, CHARGE))
+    )
+    return replace(evidence, rss=(*evidence.rss, *rss), charge=(*evidence.charge, *charge))
 
 
 def _with_live(evidence: Evidence, live: "LiveServer | None") -> Evidence:

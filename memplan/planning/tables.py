@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from memplan.answer import SlotsAnswer
+from memplan.bounds import MOST_CONNS
 from memplan.plan import ChurnTable, Probability, SlotsRow
 from memplan.planning.case import BENCHMARK_S
 from memplan.planning.comparison import Comparison
@@ -29,7 +30,7 @@ def slots_table(
     notes.setdefault(max_conn, []).append(
         "advised" if setup.goals.max_conn is None else "fixed by you"
     )
-    for extra in (max_conn // 2, max_conn * 4):
+    for extra in (max(max_conn // 2, 1), min(max_conn * 4, MOST_CONNS)):
         notes.setdefault(extra, [])
     for slots in sorted(notes):
         footprint = chosen.strategy.footprint(makers.load(slots), chosen.layout, chosen.settings)

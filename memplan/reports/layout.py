@@ -132,4 +132,8 @@ def _row(
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return textwrap.wrap(one_line(text), max(width, 1), break_on_hyphens=False) or [""]
+    line = one_line(text)
+    if len(line) <= width:
+        # Most cells: a report has hundreds, and wrapping is the slowest part of drawing them.
+        return [line]
+    return textwrap.wrap(line, max(width, 1), break_on_hyphens=False)

@@ -135,4 +135,6 @@ def slot_line(layout: "SlotLayout") -> str:
 
 def one_line(text: str) -> str:
     """Return a text that stays on one line and holds nothing that a terminal or compiler obeys."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
