@@ -1,11 +1,14 @@
 """How long `memplan recommend` takes from a cold start, against `python -c "import numpy"`.
 
-Usage: python benchmarks/cold_start.py [--pairs N] [-o FILE]
+Usage: python benchmarks/cold_start.py [--rounds N] [-o FILE]
 
-Both are whole processes, started in turn; which goes first changes from pair to pair, so that a
-machine that slows down slows both alike. The bytecode of both is cached first, as it is for anybody
-who has run them once. The ratio is taken pair by pair: its median has an interval made of order
-statistics, which holds whatever the times' law is.
+All are whole processes, started in turn; which goes first changes from round to round, so that a
+machine that slows down slows all alike. Bytecode is cached first, as it is for anybody who has run
+them once. The ratio is taken round by round: its median has an interval made of order statistics,
+which holds whatever the times' law is.
+
+numpy starts a thread for each CPU when it is imported, and memplan tells it not to. So that this
+does not hide what memplan itself takes, numpy is run a second time with one thread.
 """
 
 import argparse
@@ -25,6 +28,7 @@ MEMPLAN = (
     str(Path(sysconfig.get_path("scripts")) / "memplan"),
     *("recommend", "--workers", "64", "--conns", "4096"),
 )
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,25 +62,34 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     return Run(wall_s=wall_s, cpu_s=usage.ru_utime + usage.ru_stime)
 
 
-def pairs(count: int) -> list[tuple[Run, Run]]:
-    """Return the times of memplan and of numpy, run in turn so many times."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One round: the command, numpy as it is, and numpy with one thread."""
+
+    memplan: Run
+    numpy: Run
+    one_thread: Run
+
+
+def rounds(count: int) -> list[Round]:
+    """Return the times of so many rounds."""
     environment = {
         name: value
         for name, value in os.environ.items()
         # Without its cache a package is compiled again at each start, and that would be measured.
-        if name not in {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "MEMPLAN_DEBUG"}
+        if name not in {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", *ONE_THREAD}
     }
-    for command in (MEMPLAN, NUMPY):
-        run(command, environment)
+    cases = [
+        ("memplan", MEMPLAN, environment),
+        ("numpy", NUMPY, environment),
+        ("one_thread", NUMPY, environment | ONE_THREAD),
+    ]
+    for _, command, settings in cases:
+        run(command, settings)
     found = []
-    for index in range(count):
-        if index % 2:
-            numpy = run(NUMPY, environment)
-            memplan = run(MEMPLAN, environment)
-        else:
-            memplan = run(MEMPLAN, environment)
-            numpy = run(NUMPY, environment)
-        found.append((memplan, numpy))
+    for _ in range(count):
+        found.append(Round(**{name: run(command, settings) for name, command, settings in cases}))
+        cases.append(cases.pop(0))
     return found
 
 
@@ -96,65 +109,107 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What is printed and written: medians over the pairs, and ratios taken pair by pair."""
+class Ratio:
+    """A ratio taken round by round: its median, an interval for that, and the interval's level."""
 
-    pairs: int
-    memplan_s: float
-    numpy_s: float
-    memplan_cpu_s: float
-    numpy_cpu_s: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    ratio_level: float
-    cpu_ratio: float
-    target: float
-    holds: bool
+    value: float
+    low: float
+    high: float
+    level: float
 
     @classmethod
-    def of(cls, found: Sequence[tuple[Run, Run]]) -> "Figures":
-        """Return the figures of runs of memplan and of numpy, pair by pair."""
-        ratios = [memplan.wall_s / numpy.wall_s for memplan, numpy in found]
+    def of(cls, pairs: Sequence[tuple[float, float]]) -> "Ratio":
+        """Return the ratio of pairs, first over second."""
+        ratios = [first / second for first, second in pairs]
         low, high, level = median_interval(ratios)
-        ratio = statistics.median(ratios)
-        return cls(
-            pairs=len(found),
-            memplan_s=statistics.median(memplan.wall_s for memplan, _ in found),
-            numpy_s=statistics.median(numpy.wall_s for _, numpy in found),
-            memplan_cpu_s=statistics.median(memplan.cpu_s for memplan, _ in found),
-            numpy_cpu_s=statistics.median(numpy.cpu_s for _, numpy in found),
-            ratio=ratio,
-            ratio_low=low,
-            ratio_high=high,
-            ratio_level=level,
-            cpu_ratio=statistics.median(memplan.cpu_s / numpy.cpu_s for memplan, numpy in found),
-            target=TARGET,
-            holds=ratio <= TARGET,
-        )
+        return cls(value=statistics.median(ratios), low=low, high=high, level=level)
 
     def __str__(self) -> str:
-        verdict = "holds" if self.holds else "DOES NOT HOLD"
-        return (
-            f"{self.pairs} pairs in turn, medians\n"
-            f"  memplan recommend --workers 64 --conns 4096  {self.memplan_s:.3f} s, "
-            f"{self.memplan_cpu_s:.3f} s of CPU\n"
-            f"  python -c 'import numpy'                     {self.numpy_s:.3f} s, "
-            f"{self.numpy_cpu_s:.3f} s of CPU\n"
-            f"ratio, pair by pair: {self.ratio:.2f} ({self.ratio_level:.1%} interval "
-            f"{self.ratio_low:.2f} to {self.ratio_high:.2f}), of CPU {self.cpu_ratio:.2f}\n"
-            f"at most {self.target}: {verdict}"
+        return f"{self.value:.2f} ({self.level:.1%} interval {self.low:.2f} to {self.high:.2f})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What is printed and written: medians over the rounds, and ratios taken round by round.
+
+    Attributes:
+        rounds: How often each was run.
+        memplan: Median times of the command.
+        numpy: Median times of `import numpy`.
+        one_thread: Median times of the same with one thread.
+        ratio: Elapsed time of the command over that of numpy; the target is for this one.
+        ratio_one_thread: The same over numpy with one thread.
+        cpu_ratio: CPU time of the command over that of numpy.
+        target: What the ratio may be.
+    """
+
+    rounds: int
+    memplan: Run
+    numpy: Run
+    one_thread: Run
+    ratio: Ratio
+    ratio_one_thread: Ratio
+    cpu_ratio: Ratio
+    target: float = TARGET
+
+    @classmethod
+    def of(cls, found: Sequence[Round]) -> "Figures":
+        """Return the figures of some rounds."""
+        return cls(
+            rounds=len(found),
+            memplan=median_run([one.memplan for one in found]),
+            numpy=median_run([one.numpy for one in found]),
+            one_thread=median_run([one.one_thread for one in found]),
+            ratio=Ratio.of([(one.memplan.wall_s, one.numpy.wall_s) for one in found]),
+            ratio_one_thread=Ratio.of(
+                [(one.memplan.wall_s, one.one_thread.wall_s) for one in found]
+            ),
+            cpu_ratio=Ratio.of([(one.memplan.cpu_s, one.numpy.cpu_s) for one in found]),
         )
+
+    @property
+    def holds(self) -> bool:
+        """Whether the ratio is within its target."""
+        return self.ratio.value <= self.target
+
+    def __str__(self) -> str:
+        names = {
+            "memplan recommend --workers 64 --conns 4096": self.memplan,
+            "python -c 'import numpy'": self.numpy,
+            "python -c 'import numpy', one thread": self.one_thread,
+        }
+        rows = [
+            f"  {name:44} {one.wall_s:.3f} s, {one.cpu_s:.3f} s of CPU"
+            for name, one in names.items()
+        ]
+        verdict = "holds" if self.holds else "DOES NOT HOLD"
+        return "\n".join(
+            [
+                f"{self.rounds} rounds in turn, medians",
+                *rows,
+                f"over numpy, round by round: {self.ratio}; of CPU {self.cpu_ratio.value:.2f}",
+                f"over numpy with one thread: {self.ratio_one_thread}",
+                f"over numpy at most {self.target}: {verdict}",
+            ]
+        )
+
+
+def median_run(runs: Sequence[Run]) -> Run:
+    """Return the median times of some runs."""
+    return Run(
+        wall_s=statistics.median(one.wall_s for one in runs),
+        cpu_s=statistics.median(one.cpu_s for one in runs),
+    )
 
 
 def main() -> int:
     """Run the benchmark, print its figures, write them where asked; 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=11, help="how often both are run")
+    parser.add_argument("--rounds", type=int, default=11, help="how often each is run")
     parser.add_argument("-o", "--output", type=Path, help="write the figures as JSON, too")
     arguments = parser.parse_args()
 
-    measured = Figures.of(pairs(arguments.pairs))
+    measured = Figures.of(rounds(arguments.rounds))
     print(measured)
     if arguments.output is not None:
         from support.results import write_results

@@ -45,18 +45,34 @@ def test_the_interval_holds_the_median_as_often_as_it_says(cold_start: dict[str,
     assert held / len(draws) == pytest.approx(level, abs=4 * error)
 
 
-def test_ratios_are_taken_pair_by_pair(cold_start: dict[str, Any]) -> None:
-    """A machine that slows down in the middle moves the medians, and not the ratio."""
-    run = cold_start["Run"]
-    pairs = [
-        (run(wall_s=2.0 * slow, cpu_s=3.0 * slow), run(wall_s=1.0 * slow, cpu_s=1.0 * slow))
+def test_ratios_are_taken_round_by_round(cold_start: dict[str, Any]) -> None:
+    """A machine that slows down in the middle moves the medians, and not the ratios."""
+    run, one_round = cold_start["Run"], cold_start["Round"]
+    found = [
+        one_round(
+            memplan=run(wall_s=2.0 * slow, cpu_s=3.0 * slow),
+            numpy=run(wall_s=1.0 * slow, cpu_s=1.0 * slow),
+            one_thread=run(wall_s=0.5 * slow, cpu_s=0.5 * slow),
+        )
         for slow in (1.0, 1.0, 1.0, 7.0, 7.0, 7.0, 7.0)
     ]
-    figures = cold_start["Figures"].of(pairs)
-    assert figures.ratio == figures.ratio_low == figures.ratio_high == 2.0
-    assert figures.cpu_ratio == 3.0
+    figures = cold_start["Figures"].of(found)
+    assert figures.memplan == run(wall_s=14.0, cpu_s=21.0)
+    assert figures.ratio.low == figures.ratio.value == figures.ratio.high == 2.0
+    assert figures.ratio_one_thread.value == 4.0
+    assert figures.cpu_ratio.value == 3.0
     assert figures.holds
-    assert "at most 2.5: holds" in str(figures)
+    assert "over numpy at most 2.5: holds" in str(figures)
+
+
+def test_a_ratio_above_the_target_is_said(cold_start: dict[str, Any]) -> None:
+    """A command that takes 2.6 times as long as numpy does not hold."""
+    run, one_round = cold_start["Run"], cold_start["Round"]
+    numpy = run(wall_s=1.0, cpu_s=1.0)
+    found = [one_round(memplan=run(wall_s=2.6, cpu_s=1.0), numpy=numpy, one_thread=numpy)] * 6
+    figures = cold_start["Figures"].of(found)
+    assert not figures.holds
+    assert "DOES NOT HOLD" in str(figures)
 
 
 def test_a_command_that_fails_is_not_timed(cold_start: dict[str, Any]) -> None:

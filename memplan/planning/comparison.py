@@ -87,6 +87,7 @@ def load_maker(setup: Setup) -> LoadMaker:
         model=setup.model,
         need=setup.need,
         horizon_s=setup.horizon_s,
+        most_conns=setup.most_conns(),
         max_fd=setup.goals.max_fd,
         page_bytes=host_limits(setup.host).page_bytes,
     )

@@ -214,6 +214,10 @@ def _assumptions(setup: Setup) -> Iterator[str]:
                 f"over {format_bytes(fit.fixed_bytes)} ({fit.n} point{'' if fit.n == 1 else 's'})"
             )
             yield from fit.assumptions
+    if setup.horizon_s is None and not setup.workload.conns.exact:
+        yield (
+            f"MAX_CONN under churn is that of the most connections, {setup.workload.conns.high:,.0f}"
+        )
     current = setup.evidence.current
     if (setup.evidence.rss or setup.evidence.charge) and not (current and current.says_layout):
         yield (

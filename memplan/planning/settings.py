@@ -60,11 +60,13 @@ def settings_of(
             why="fixed by you" if pinned else _why_size(setup, field.name, field.size_bytes),
         )
     pages = chosen.layout.slot_bytes / chosen.load.page_bytes
+    filled = chosen.layout.slot_bytes == sum(field.size_bytes for field in chosen.layout.fields)
+    padded = "" if filled else f" padded to whole {format_bytes(chosen.layout.align_bytes)}"
     yield Setting(
         name="slot",
         value=chosen.layout.slot_bytes,
         unit="bytes",
-        why=f"the sum, {pages:.3g} pages of {format_bytes(chosen.load.page_bytes)}",
+        why=f"the sum{padded}, {pages:.3g} pages of {format_bytes(chosen.load.page_bytes)}",
     )
 
 

@@ -61,6 +61,18 @@ class Setup:
             return self.model.required_slots(self.goals.overflow)
         return self.model.required_slots_within(self.goals.overflow, horizon_s)
 
+    def most_conns(self) -> float:
+        """Return the most connections open at a time, all workers together, within the horizon.
+
+        Where their number is not fixed it is what one worker alone would need to hold the target.
+        """
+        workload = self.workload
+        lingering = (workload.reconnects_per_s or 0.0) * workload.linger_s
+        if workload.population == "closed" and not lingering:
+            return workload.conns.high
+        whole = replace(self, model=replace(self.model, workers=1, weights=None))
+        return max(workload.conns.high + lingering, whole.required(self.horizon_s).high)
+
 
 def set_up(
     workload: Workload,

@@ -114,4 +114,5 @@ def generous(slots: int) -> int:
     A slot that no connection ever reaches is address space and nothing else, so there is no reason
     to be exact, and a growth of the load by half does not ask for another plan.
     """
-    return 1 << max(3, (max(slots, 1) * 3 // 2 - 1).bit_length())
+    roomy = -(-3 * max(slots, 1) // 2)
+    return 1 << max(3, (roomy - 1).bit_length())

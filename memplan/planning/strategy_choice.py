@@ -51,6 +51,7 @@ class LoadMaker:
         model: The spread of connections over workers.
         need: What the traffic writes of each field.
         horizon_s: The time over which memory reaches its high water; None for a snapshot.
+        most_conns: The most connections open at a time, over all workers.
         max_fd: Entries of a table indexed by descriptor; None makes it as large as is needed.
         page_bytes: Size of a page.
     """
@@ -59,6 +60,7 @@ class LoadMaker:
     model: ReuseportModel
     need: BufferNeed
     horizon_s: float | None
+    most_conns: float
     max_fd: int | None
     page_bytes: int
     _spread: tuple[float, float, float, float] = field(init=False, repr=False)
@@ -75,7 +77,11 @@ class LoadMaker:
             if self.horizon_s is not None:
                 running = self.model.running_max(self.horizon_s, worker)
                 highs.append((count / workers, running.mean(), running.sd()))
-        object.__setattr__(self, "_spread", (*_mixed(loads), *_mixed(highs or loads)))
+        # The arrays and descriptors of workers that are down are still there; they hold nothing.
+        up = workers / self.workload.workers
+        mean, sd, high_mean, high_sd = (*_mixed(loads), *_mixed(highs or loads))
+        root = math.sqrt(up)
+        object.__setattr__(self, "_spread", (mean * up, sd * root, high_mean * up, high_sd * root))
 
     def load(self, max_conn: int) -> SlotLoad:
         """Return the load for so many slots a worker."""
@@ -83,7 +89,7 @@ class LoadMaker:
         mean, sd, high_mean, high_sd = self._spread
         rate = workload.reconnects_per_s or 0.0
         return SlotLoad(
-            workers=workload.workers - workload.workers_lost,
+            workers=workload.workers,
             max_conn=max_conn,
             conns=workload.conns.median,
             load_mean=mean,
@@ -91,7 +97,7 @@ class LoadMaker:
             high_mean=high_mean,
             high_sd=high_sd,
             conns_sd=math.sqrt(workload.conns.median) if workload.population == "open" else 0.0,
-            conns_high=workload.conns.high + rate * workload.linger_s,
+            conns_high=self.most_conns,
             max_fd=self.max_fd,
             active_fraction=workload.active_fraction,
             used_active=self.used,

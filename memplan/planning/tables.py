@@ -47,12 +47,16 @@ def slots_table(
 
 
 def churn_table(setup: Setup) -> ChurnTable | None:
-    """Return MAX_CONN over rates and horizons, so that a snapshot's reader sees what churn does."""
+    """Return MAX_CONN over rates and horizons, so that a snapshot's reader sees what churn does.
+
+    Connections that are not known exactly are taken at their most: an average over them would cost
+    a thousand times as much, to come out a slot or two lower.
+    """
     if setup.workload.balance != "hash" or setup.model.workers == 1:
         return None
     rows = []
     for rate in _TABLE_RATES:
-        churned = replace(setup.model, reconnects_per_s=rate)
+        churned = replace(setup.model, conns=setup.workload.conns.high, reconnects_per_s=rate)
         rows.append(
             tuple(
                 churned.required_slots_within(setup.goals.overflow, horizon_s).slots
