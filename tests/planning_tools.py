@@ -1,10 +1,14 @@
 """What the planning tests share: a machine of fixed facts, and the command line in process."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import memplan as mp
@@ -80,3 +84,29 @@ def commander(capfd: pytest.CaptureFixture[str]) -> Command:
         return Ended(code, out, err)
 
     return command
+
+
+def commander_elsewhere(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: Path
+) -> Command:
+    """Return the same, run in another directory and on the plain machine."""
+    monkeypatch.setattr("memplan.profiler.host.read_host", lambda: HOST)
+    monkeypatch.chdir(where)
+    monkeypatch.setenv("COLUMNS", "100")
+    return commander(capfd)
+
+
+def click_command(name: str) -> click.Command:
+    """Return a subcommand as click has it."""
+    found = getattr(import_module(f"memplan.commands.{name}"), name)
+    assert isinstance(found, click.Command)
+    return found
+
+
+def assert_refused(ended: Ended, code: int) -> None:
+    """Assert that a command ended with one line on standard error, and nothing else."""
+    assert ended.code == code, ended
+    assert ended.out == ""
+    assert re.fullmatch(r"memplan: [^\n]{10,}\n", ended.err), ended.err
+    assert "internal error" not in ended.err
+    assert "Traceback" not in ended.err

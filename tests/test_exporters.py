@@ -16,7 +16,14 @@ from sample_plans import FEASIBLE, churn_plan, huge_plan, snapshot_plan
 from memplan.plan import Plan
 from memplan.planning.configuration import Configuration
 from memplan.reports import render
-from memplan.reports.exports import HEADROOM, assignments, exports, identifier, memory_limits
+from memplan.reports.exports import (
+    HEADROOM,
+    assignments,
+    exports,
+    identifier,
+    load_assignments,
+    memory_limits,
+)
 from memplan.slots import SlotField, SlotLayout
 from memplan.units import MIB
 
@@ -104,7 +111,7 @@ def plain_settings(plan: Plan) -> dict[str, str]:
 
 
 def test_bash_reads_the_environment_file(plan: Plan, tmp_path: Path) -> None:
-    """`set -a; . FILE` exports exactly the settings, and runs nothing."""
+    """`set -a; . FILE` exports exactly the settings and the load, and runs nothing."""
     path = tmp_path / "plan.env"
     path.write_text(render(plan, "env"), encoding="utf-8")
     done = subprocess.run(
@@ -119,7 +126,8 @@ def test_bash_reads_the_environment_file(plan: Plan, tmp_path: Path) -> None:
     )
     for name in ("PATH", "PWD", "SHLVL", "_", "OLDPWD"):
         exported.pop(name, None)
-    assert exported == plain_settings(plan)
+    load = {one.name: one.value for one in load_assignments(plan)}
+    assert exported == {**plain_settings(plan), **load}
 
 
 def test_every_line_reads_the_same_in_bash_systemd_and_docker(plan: Plan) -> None:

@@ -69,13 +69,18 @@ def test_buffers_hold_what_99_of_100_requests_need() -> None:
 
 @given(needs)
 def test_every_candidate_holds_the_need(need: BufferNeed) -> None:
-    """However it rounds, no candidate is a byte short, and the first one wastes no cache line."""
+    """However it rounds, no candidate is a byte short, and the first one wastes no cache line.
+
+    A server that is sent nothing still has one cache line to find that out with.
+    """
     found = candidate_layouts(need, Goals())
     assert list(found) == sorted(found, key=lambda layout: layout.slot_bytes)
     for layout, name in itertools.product(found, BUFFERS):
         assert layout.size_of(name) >= (getattr(need, name) or 0)
     if None not in {need.recv, need.body, need.write}:
-        least = STATE_BYTES + sum(-(-getattr(need, name) // 64) * 64 for name in BUFFERS)
+        lines = {name: -(-getattr(need, name) // 64) for name in BUFFERS}
+        lines["recv"] = max(lines["recv"], 1)
+        least = STATE_BYTES + 64 * sum(lines.values())
         assert found[0].slot_bytes == least
 
 
@@ -106,6 +111,34 @@ def test_a_roomier_slot_makes_no_more_resident(need: BufferNeed, name: str) -> N
         for layout in candidate_layouts(setup.need, setup.goals)
     )
     assert chosen.footprint.high_water.mean_bytes <= 1.005 * least
+
+
+@pytest.mark.parametrize("strategy", ["auto", "static", "fd", "pooled", "pooled:buffers=5000"])
+def test_traffic_of_nothing_has_a_plan_of_every_strategy(strategy: str) -> None:
+    """Heads, bodies and answers of no bytes: a cache line to read into, and the rest is given."""
+    found = plan(strategy=strategy, request_bytes=0, body_bytes=0, response_bytes=0)
+    assert found.number("recv") >= 64
+    assert len(found.strategies) == len(BUFFERS)
+
+
+def test_a_rival_that_cannot_have_the_sizes_steps_back_and_a_wish_is_refused() -> None:
+    """Fixed to a header and no buffers, static and fd have a plan, pooled has nothing to pool."""
+    fixed: dict[str, Any] = {"recv": 0, "body": 0, "write": 0}
+    found = plan(**fixed)
+    assert [one.name for one in found.strategies] == ["static", "fd"]
+    reason = "a slot of 128 bytes is all header; pooled needs a buffer"
+    assert f"pooled is left out of the comparison: {reason}" in found.assumptions
+    with pytest.raises(mp.UsageError, match=reason):
+        plan(strategy="pooled", **fixed)
+    assert not any("left out" in one for one in plan().assumptions)
+
+
+def test_a_buffer_that_cannot_be_halved_is_not_said_to_save_nothing() -> None:
+    """Without a state of its own, a pooled slot of 200 bytes halved would be all header."""
+    sizes: dict[str, Any] = {"state": 0, "recv": 200, "body": 0, "write": 0}
+    found = plan(strategy="pooled", request_bytes=50, **sizes)
+    assert found.layout.slot_bytes == 200
+    assert "saves-nothing" not in names(found)
 
 
 @given(st.integers(1, 9000), st.integers(0, 9000), st.integers(0, 9000), st.integers(1, 16))

@@ -51,6 +51,8 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 @click.group(
     cls=LazyGroup,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="memplan COMMAND --help tells more, with examples.",
 )
@@ -62,13 +64,16 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     callback=_print_version,
     help="Show the version and leave.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Tell what memory a many-connection server will take, before it runs.
 
     \b
     Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met,
     4 a measurement failed, 130 interrupted.
     """  # noqa: D301 - click takes a backspace for "do not wrap", not a backslash and a b
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def _fail(message: str, code: int) -> int:
@@ -94,7 +99,11 @@ def run(args: list[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # click may meet the broken pipe before we do. It then leaves with 1, and never else: other
+        # errors it hands to us.
+        if isinstance(error, SystemExit) and error.code != 1:
+            raise
         # The reader, such as head, has what it wanted. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

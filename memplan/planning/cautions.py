@@ -17,6 +17,8 @@ _CLOSE = 0.25
 _GRAVITY = {"risk": 0, "warning": 1, "note": 2}
 _UNEVEN = 0.02
 """A lasting difference of shares that matters: it widens a worker's load by tens of percent."""
+_BUSY_PER_S = 1000.0
+"""Reconnects a second from which a system call for each is worth a word."""
 TIME_WAIT_S = 60
 """Linux keeps a closed connection's tuple for this long (TCP_TIMEWAIT_LEN)."""
 
@@ -188,6 +190,19 @@ def _mappings(case: Case) -> Iterator[Caution]:
         )
 
 
+def _mapping_calls(case: Case) -> Iterator[Caution]:
+    """A mapping for each connection is two system calls for each reconnect."""
+    rate = case.workload.reconnects_per_s or 0.0
+    if case.strategy == "fd" and rate >= _BUSY_PER_S:
+        yield Caution(
+            name="mapping-calls",
+            severity="warning",
+            text=f"fd maps a slot at every accept and unmaps it at every close: {2 * rate:,.0f} "
+            f"system calls/s at {format_rate(rate)} reconnects, and as many page faults as a slot "
+            "has pages. Where that costs too much, --strategy static keeps the high water instead.",
+        )
+
+
 def _overcommit(case: Case) -> Iterator[Caution]:
     """A large BSS is refused where overcommit is off, or larger than the machine."""
     limit = case.limit("overcommit")
@@ -293,6 +308,7 @@ _CHECKS: tuple[Callable[[Case], Iterator[Caution]], ...] = (
     _too_few_slots,
     _descriptors,
     _mappings,
+    _mapping_calls,
     _overcommit,
     _ephemeral_ports,
     _snapshot,

@@ -14,6 +14,7 @@ from memplan.planning.goals import AUTO, Evidence, Goals
 from memplan.planning.setup import DEFAULT_STRATEGY, Setup
 from memplan.planning.sizing import candidate_layouts, generous
 from memplan.planning.strategy_choice import LoadMaker, Rival, judge
+from memplan.slots import SlotLoad
 from memplan.units import format_bytes
 
 BUILT_IN = ("static", "fd", "pooled")
@@ -31,12 +32,14 @@ class Comparison:
         predictions: Their memory by name.
         chosen: The one taken.
         makers: Makes the load for any number of slots.
+        left_out: Why strategies that were not asked for by name cannot have these slots, by name.
     """
 
     rivals: dict[str, Rival]
     predictions: dict[str, Prediction]
     chosen: Rival
     makers: LoadMaker
+    left_out: dict[str, str]
 
     @property
     def prediction(self) -> Prediction:
@@ -50,7 +53,8 @@ class Comparison:
 
 def compare(setup: Setup, max_conn: int) -> Comparison:
     """Return the strategies at so many slots a worker, and the one that keeps memory lowest."""
-    rivals, makers = _rivals(setup, max_conn)
+    makers = load_maker(setup)
+    rivals, left_out = _rivals(setup, makers.load(max_conn))
     # Which is the lowest does not hang on what else the server takes, so it is asked without
     # measurements; these then say where all of them lie.
     bare = replace(setup, evidence=Evidence())
@@ -64,7 +68,9 @@ def compare(setup: Setup, max_conn: int) -> Comparison:
         predictions = {
             name: predicted(setup, rival, slots_memory(measured)) for name, rival in rivals.items()
         }
-    return Comparison(rivals=rivals, predictions=predictions, chosen=chosen, makers=makers)
+    return Comparison(
+        rivals=rivals, predictions=predictions, chosen=chosen, makers=makers, left_out=left_out
+    )
 
 
 def wished(goals: Goals) -> tuple[str, dict[str, str]]:
@@ -93,24 +99,25 @@ def load_maker(setup: Setup) -> LoadMaker:
     )
 
 
-def _rivals(setup: Setup, max_conn: int) -> tuple[dict[str, Rival], LoadMaker]:
+def _rivals(setup: Setup, load: SlotLoad) -> tuple[dict[str, Rival], dict[str, str]]:
+    """Return the strategies that can have slots of these sizes, and why the others cannot."""
     name, pairs = wished(setup.goals)
     names = BUILT_IN if name == AUTO else tuple(dict.fromkeys((*BUILT_IN, name)))
     limits = host_limits(setup.host)
-    makers = load_maker(setup)
-    load = makers.load(max_conn)
     layouts = candidate_layouts(setup.need, setup.goals)
-    rivals = {
-        one: judge(
-            one,
-            layouts=layouts,
-            load=load,
-            host=limits,
-            pairs=pairs if one == name else {},
-        )
-        for one in names
-    }
-    return rivals, makers
+    rivals: dict[str, Rival] = {}
+    left_out: dict[str, str] = {}
+    for one in names:
+        try:
+            rivals[one] = judge(
+                one, layouts=layouts, load=load, host=limits, pairs=pairs if one == name else {}
+            )
+        except UsageError as refusal:
+            # What the user asks for must be told to be impossible; a mere rival steps back.
+            if one == name:
+                raise
+            left_out[one] = str(refusal)
+    return rivals, left_out
 
 
 def slots_memory(rival: Rival) -> SlotsMemory:

@@ -173,7 +173,8 @@ class Configuration:
                 continue
             field_name = _ALIASES.get(key, key)
             if field_name in known:
-                raise UsageError(f"{field_name} is given twice, as {key} too")
+                same = " and ".join(one for one in pairs if _ALIASES.get(one, one) == field_name)
+                raise UsageError(f"{same} are the same: give one of them")
             try:
                 known[field_name] = parse(value)
             except UsageError as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from memplan.answer import SlotsAnswer
 from memplan.constraint import Constraint
+from memplan.errors import UsageError
 from memplan.plan import Plan, RegionChange
 from memplan.planning.case import Case, FewClients
 from memplan.planning.cautions import cautions
@@ -92,7 +93,7 @@ def make_plan(
         probabilities=tuple(probabilities(setup, max_conn)),
         cautions=cautions(_case(setup, required, comparison, max_conn, few_clients)),
         changes=_changes(setup, comparison),
-        assumptions=(*assumed, *_assumptions(setup)),
+        assumptions=(*assumed, *_assumptions(setup), *_left_out(comparison)),
     )
 
 
@@ -152,7 +153,11 @@ def _useless_savings(setup: Setup, chosen: Rival) -> Iterator[str]:
             ),
             chosen.layout.align_bytes,
         )
-        footprint = chosen.strategy.footprint(chosen.load, smaller, chosen.settings)
+        try:
+            footprint = chosen.strategy.footprint(chosen.load, smaller, chosen.settings)
+        except UsageError:
+            # A size that the strategy cannot have is nothing to warn of.
+            continue
         saved = chosen.footprint.high_water.mean_bytes - footprint.high_water.mean_bytes
         if saved <= 0.005 * chosen.footprint.high_water.mean_bytes:
             yield (
@@ -215,9 +220,8 @@ def _assumptions(setup: Setup) -> Iterator[str]:
             )
             yield from fit.assumptions
     if setup.horizon_s is None and not setup.workload.conns.exact:
-        yield (
-            f"MAX_CONN under churn is that of the most connections, {setup.workload.conns.high:,.0f}"
-        )
+        most = f"{setup.workload.conns.high:,.0f}"
+        yield f"MAX_CONN under churn is that of the most connections, {most}"
     current = setup.evidence.current
     if (setup.evidence.rss or setup.evidence.charge) and not (current and current.says_layout):
         yield (
@@ -227,6 +231,11 @@ def _assumptions(setup: Setup) -> Iterator[str]:
         yield from _other_load(setup, current)
     if setup.live is not None:
         yield from setup.live.notes
+
+
+def _left_out(comparison: Comparison) -> Iterator[str]:
+    for name, reason in comparison.left_out.items():
+        yield f"{name} is left out of the comparison: {reason}"
 
 
 def _other_load(setup: Setup, current: "Configuration") -> Iterator[str]:

@@ -74,8 +74,9 @@ class _Sizes(NamedTuple):
 def candidate_layouts(need: BufferNeed, goals: Goals) -> tuple[SlotLayout, ...]:
     """Return the slot layouts worth comparing, smallest first; fixed sizes are in all of them.
 
-    They are: the need itself in whole cache lines; the same grown to whole pages, the spare bytes
-    going to the receive buffer; each buffer a power of two; and a page for each buffer.
+    They are: the need itself in whole cache lines, one at least to receive into; the same grown to
+    whole pages, the spare bytes going to the receive buffer; each buffer a power of two; and a page
+    for each buffer.
     """
     state = STATE_BYTES if goals.state is None else goals.state
     page_each = _Sizes(max(PAGE_BYTES - state, CACHE_LINE_BYTES), PAGE_BYTES, PAGE_BYTES)
@@ -86,6 +87,8 @@ def candidate_layouts(need: BufferNeed, goals: Goals) -> tuple[SlotLayout, ...]:
             for size, page in zip(needs, page_each, strict=True)
         )
     )
+    # Whatever little is sent, a server has to read somewhere.
+    lines = lines._replace(recv=max(lines.recv, CACHE_LINE_BYTES))
     choices = [lines, _Sizes(*(_power_of_two(size) for size in lines))]
     if all(size is None or size <= page for size, page in zip(needs, page_each, strict=True)):
         choices.append(page_each)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from memplan.errors import UsageError
 from memplan.planning.sizing import BufferNeed
 from memplan.reuseport_model import ReuseportModel
 from memplan.slots import Constraint, Footprint, HostLimits, SlotLayout, SlotLoad, SlotStrategy
@@ -138,11 +139,19 @@ def judge(
         pairs: The strategy's own settings, as typed.
 
     Raises:
-        UsageError: There is no such strategy, or a setting does not fit it.
+        UsageError: There is no such strategy, a setting does not fit it, or it refuses every one
+            of the layouts.
     """
     strategy = strategy_of(name)
     settings = strategy.settings_of(pairs)
-    tried = [(layout, strategy.footprint(load, layout, settings)) for layout in layouts]
+    tried, refusals = [], []
+    for layout in layouts:
+        try:
+            tried.append((layout, strategy.footprint(load, layout, settings)))
+        except UsageError as refusal:
+            refusals.append(refusal)
+    if not tried:
+        raise refusals[0]
     least = min(footprint.high_water.mean for _, footprint in tried)
     layout, footprint = max(
         (one for one in tried if one[1].high_water.mean <= least * _SAME),

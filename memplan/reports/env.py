@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def render(plan: "Plan") -> str:
-    """Return the settings as an environment file, each with its reason as a comment.
+    """Return the settings and the load as an environment file, each with its reason as a comment.
 
     `memplan explain --from FILE` reads it back.
     """
     lines = [f"# {line}" for line in out.heading(plan)]
-    for one in out.assignments(plan):
+    for one in (*out.assignments(plan), *out.load_assignments(plan)):
         lines += ["", *(f"# {line}" for line in out.comment(one.why))]
         if one.value is not None:
             lines.append(f"{one.name}={one.value}")

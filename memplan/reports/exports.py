@@ -233,3 +233,20 @@ def assignments(plan: "Plan") -> "Iterator[Assignment]":
             yield Assignment(name, None, f"{name} is not written: its value needs quotes")
         else:
             yield Assignment(name, text, one.why)
+
+
+def load_assignments(plan: "Plan") -> "Iterator[Assignment]":
+    """Yield the load beside its workers as variables, so that `memplan explain` knows it.
+
+    Connections that are not known exactly are at their median, as in the plan's own memory.
+    """
+    workload = plan.workload
+    taken = {one.name for one in exports(plan)}
+    for name, value, why in (
+        ("conns", round(workload.conns.median), "connections open at the same time"),
+        ("reconnects_per_s", workload.reconnects_per_s, "connections that close and reopen"),
+        ("horizon_s", workload.horizon_s, "the time that it must last, in seconds"),
+        ("active_fraction", workload.active_fraction, "share of connections with bytes in flight"),
+    ):
+        if value is not None and name not in taken:
+            yield Assignment(name.upper(), f"{value}", why)
