@@ -12,7 +12,7 @@ not explain of it is a term of its own, `unexplained`, negative where they expla
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memplan.errors import UsageError
@@ -165,6 +165,7 @@ def predict(
         warnings.append(_MORE_SHOWN)
     process, charge, rest = _reconcile(regions, process, charge)
     if fits:
+        regions = [_within(r, process.amount.high, charge.amount.high) for r in regions]
         regions.append(rest)
     if workload.deploy_overlap:
         old = _old_process(regions)
@@ -179,6 +180,15 @@ def predict(
         assumptions=tuple(dict.fromkeys(text for fit in fits for text in fit.assumptions)),
         warnings=tuple(dict.fromkeys(warnings)),
         calibrations=tuple(fits),
+    )
+
+
+def _within(one: Region, process_high: float, charge_high: float) -> Region:
+    """Return a region whose prior reaches no higher than the measured whole that it is part of."""
+    return replace(
+        one,
+        process_high_bytes=max(one.process_bytes, min(one.process_high_bytes, int(process_high))),
+        charge_high_bytes=max(one.charge_bytes, min(one.charge_high_bytes, int(charge_high))),
     )
 
 
