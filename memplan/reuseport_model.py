@@ -115,6 +115,9 @@ class ReuseportModel:
         Args:
             max_conn: Slots of every worker, or of each one.
         """
+        if self.linger_s and self.reconnects_per_s:
+            # Closed connections that still hold their slots count at any one moment, too.
+            return self.overflow_within(max_conn, 0.0)
         return self._over_conns(lambda conns: self._group.chances(conns, max_conn).overflow())
 
     def required_slots(self, overflow: float) -> SlotsAnswer:
@@ -124,6 +127,8 @@ class ReuseportModel:
             overflow: The target, between 0 and 1.
         """
         check_target(overflow)
+        if self.linger_s and self.reconnects_per_s:
+            return self.required_slots_within(overflow, 0.0)
         return self._fewest(
             lambda conns: self._group.required_slots(conns, overflow),
             self.overflow_probability,

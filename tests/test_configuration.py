@@ -79,7 +79,7 @@ def test_the_commands_read_each_others_files(command: Command, form: str, tmp_pa
     """
     path = str(tmp_path / "plan")
     load = ("--workers", "16", "--conns", "3000..6000", "--reconnect-rate", "50/s")
-    done = command("recommend", *load, "--format", form, "-o", path)
+    done = command("recommend", *load, "--strategy", "static", "--format", form, "-o", path)
     assert (done.code, done.out, done.err) == (0, "", "")
     found = command("explain", "--from", path, "--to", "max_conn=4096", "--format", "json")
     assert (found.code, found.err) == (0, "")

@@ -54,10 +54,12 @@ def contradictions(groups: Sequence[Group], last: Line, noise_width: float) -> t
             + "; beyond them it is taken to stay, or at worst to rise as fast as it fell"
         )
         return (text,)
-    if last.fixed < 0 and -last.fixed > noise_width * last.spread_at(0.0):
-        text = (
-            f"the line meets zero connections at {format_bytes(last.fixed)}: memory grows faster "
-            "than in proportion to connections"
+    if last.fixed < 0:
+        beyond_noise = -last.fixed > noise_width * last.spread_at(0.0)
+        text = f"the line meets zero connections at {format_bytes(last.fixed)}, " + (
+            "more than noise explains: memory grows faster than in proportion to connections"
+            if beyond_noise
+            else "which noise may explain: measure at numbers of connections that lie further apart"
         )
         return (text,)
     return ()

@@ -48,7 +48,9 @@ def _few_clients(case: Case) -> Iterator[Caution]:
         f"MAX_CONN {few.max_conn} overflows {when} with a chance of "
         f"{format_probability(few.answer.over_boots.value)} over boots, but each boot has its own: "
         f"{quantiles} at 5, 50 and 95 of 100 boots. {few.required.slots} slots hold "
-        f"{case.goals.overflow:g} over boots. A benchmark from so few tells little of production.",
+        f"{case.goals.overflow:g} over boots, {case.required.slots} with clients without number; "
+        "MAX_CONN is advised for the more demanding of both. A benchmark from so few tells little "
+        "of production.",
     )
 
 

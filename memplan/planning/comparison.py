@@ -2,20 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from memplan.errors import UsageError
 from memplan.memory.calibration import Calibration, Point
+from memplan.memory.estimate import Estimate
 from memplan.memory.slots_memory import SlotsMemory
 from memplan.memory_model import Prediction, predict
 from memplan.plan import StrategyRow
 from memplan.planning.configuration import Configuration, pairs_of
 from memplan.planning.constraints import host_limits, of_the_plan
 from memplan.planning.goals import AUTO, Evidence, Goals
-from memplan.planning.setup import DEFAULT_STRATEGY, Setup
+from memplan.planning.setup import DEFAULT_STRATEGY, Setup, set_up
 from memplan.planning.sizing import candidate_layouts, generous
-from memplan.planning.strategy_choice import LoadMaker, Rival, judge
-from memplan.slots import SlotLoad
+from memplan.planning.strategy_choice import LoadMaker, Loads, Rival, judge
+from memplan.quantity import Quantity
 from memplan.units import format_bytes
+
+if TYPE_CHECKING:
+    from memplan.workload import ProcessModel
 
 BUILT_IN = ("static", "fd", "pooled")
 """The strategies that stand side by side, the simplest first: it wins where memory is equal."""
@@ -33,6 +38,9 @@ class Comparison:
         chosen: The one taken.
         makers: Makes the load for any number of slots.
         left_out: Why strategies that were not asked for by name cannot have these slots, by name.
+        measured: The slots with which memory was measured; None where it was not.
+        at_most: The memory of the strategy taken at the most connections, where they are not
+            known exactly.
     """
 
     rivals: dict[str, Rival]
@@ -40,6 +48,8 @@ class Comparison:
     chosen: Rival
     makers: LoadMaker
     left_out: dict[str, str]
+    measured: SlotsMemory | None
+    at_most: Prediction | None
 
     @property
     def prediction(self) -> Prediction:
@@ -54,22 +64,101 @@ class Comparison:
 def compare(setup: Setup, max_conn: int) -> Comparison:
     """Return the strategies at so many slots a worker, and the one that keeps memory lowest."""
     makers = load_maker(setup)
-    rivals, left_out = _rivals(setup, makers.load(max_conn))
+    rivals, left_out = _rivals(setup, makers.loads(max_conn))
     # Which is the lowest does not hang on what else the server takes, so it is asked without
     # measurements; these then say where all of them lie.
     bare = replace(setup, evidence=Evidence())
     predictions = {name: predicted(bare, rival, None) for name, rival in rivals.items()}
     chosen = rivals[_choose(setup, rivals, predictions)]
-    evidence = setup.evidence
-    if evidence.rss or evidence.charge:
-        current = evidence.current
-        says = current is not None and current.says_layout
-        measured = rival_of(setup, makers, current) if current is not None and says else chosen
-        predictions = {
-            name: predicted(setup, rival, slots_memory(measured)) for name, rival in rivals.items()
-        }
+    measured = None
+    if setup.evidence.rss or setup.evidence.charge:
+        measured = slots_memory(_as_measured(setup, chosen, max_conn))
+        predictions = {name: predicted(setup, rival, measured) for name, rival in rivals.items()}
+    predictions = {
+        name: _with_ends(one, _at_the_ends(setup, rivals[name], measured))
+        for name, one in predictions.items()
+    }
     return Comparison(
-        rivals=rivals, predictions=predictions, chosen=chosen, makers=makers, left_out=left_out
+        rivals=rivals,
+        predictions=predictions,
+        chosen=chosen,
+        makers=makers,
+        left_out=left_out,
+        measured=measured,
+        at_most=_at_the_ends(setup, chosen, measured)[-1] if chosen.ends else None,
+    )
+
+
+def today(setup: Setup, current: Configuration, *, as_measured: bool = False) -> Setup:
+    """Return the set-up with today's workers; as it was measured, with the churn it had seen too.
+
+    Args:
+        setup: The load and the evidence.
+        current: Today's configuration.
+        as_measured: Memory is measured before a plan's horizon has passed: the churn is what the
+            configuration says, or none.
+    """
+    load = setup.workload
+    workers = current.workers or load.workers
+    model = current.process_model or load.process_model
+    load = replace(
+        load,
+        workers=workers,
+        weights=load.weights if workers == load.workers else None,
+        workers_lost=min(load.workers_lost, workers - 1),
+        process_model=cast("ProcessModel", model),
+    )
+    if as_measured:
+        rate = current.reconnects_per_s
+        load = replace(load, reconnects_per_s=rate, horizon_s=current.horizon_s if rate else None)
+    goals = replace(setup.goals, max_fd=current.max_fd)
+    return set_up(load, goals, setup.evidence, host=setup.host)
+
+
+def _as_measured(setup: Setup, chosen: Rival, max_conn: int) -> Rival:
+    """Return the slots with which memory was measured: today's, or those of the plan."""
+    current = setup.evidence.current or Configuration()
+    then = today(setup, current, as_measured=True)
+    if current.says_layout:
+        return rival_of(then, load_maker(then), current)
+    return judge(
+        chosen.name,
+        layouts=[chosen.layout],
+        loads=load_maker(then).loads(max_conn),
+        host=host_limits(setup.host),
+        pairs=chosen.pairs,
+    )
+
+
+def _at_the_ends(
+    setup: Setup, rival: Rival, measured: SlotsMemory | None
+) -> tuple[Prediction, ...]:
+    """Return the memory at the fewest and the most connections; nothing where they are known."""
+    conns = setup.workload.conns
+    found = []
+    for end, footprint in zip((conns.low, conns.high), rival.ends, strict=False):
+        known = replace(setup, workload=replace(setup.workload, conns=Quantity.exactly(end)))
+        found.append(predicted(known, replace(rival, footprint=footprint, ends=()), measured))
+    return tuple(found)
+
+
+def _with_ends(prediction: Prediction, ends: tuple[Prediction, ...]) -> Prediction:
+    """Return a prediction whose intervals hold what either end of the connections takes.
+
+    Connections move all regions alike, so their errors do not average out as others' do.
+    """
+    process, charge = [prediction.process], [prediction.charge]
+    for end in ends:
+        process.append(end.process)
+        charge.append(end.charge)
+    return replace(prediction, process=_hull(process), charge=_hull(charge))
+
+
+def _hull(estimates: list[Estimate]) -> Estimate:
+    return replace(
+        estimates[0],
+        low_bytes=min(one.low_bytes for one in estimates),
+        high_bytes=max(one.high_bytes for one in estimates),
     )
 
 
@@ -99,7 +188,7 @@ def load_maker(setup: Setup) -> LoadMaker:
     )
 
 
-def _rivals(setup: Setup, load: SlotLoad) -> tuple[dict[str, Rival], dict[str, str]]:
+def _rivals(setup: Setup, loads: Loads) -> tuple[dict[str, Rival], dict[str, str]]:
     """Return the strategies that can have slots of these sizes, and why the others cannot."""
     name, pairs = wished(setup.goals)
     names = BUILT_IN if name == AUTO else tuple(dict.fromkeys((*BUILT_IN, name)))
@@ -110,7 +199,7 @@ def _rivals(setup: Setup, load: SlotLoad) -> tuple[dict[str, Rival], dict[str, s
     for one in names:
         try:
             rivals[one] = judge(
-                one, layouts=layouts, load=load, host=limits, pairs=pairs if one == name else {}
+                one, layouts=layouts, loads=loads, host=limits, pairs=pairs if one == name else {}
             )
         except UsageError as refusal:
             # What the user asks for must be told to be impossible; a mere rival steps back.
@@ -128,8 +217,8 @@ def slots_memory(rival: Rival) -> SlotsMemory:
         virtual_bytes=footprint.virtual_bytes,
         table_bytes=footprint.table_bytes,
         resident_bytes=round(footprint.high_water.mean_bytes),
-        low_bytes=round(footprint.high_water.low_bytes),
-        high_bytes=round(footprint.high_water.high_bytes),
+        low_bytes=round(rival.low_bytes),
+        high_bytes=round(rival.high_bytes),
         mappings=round(footprint.mappings),
         slot_bytes_now=round(footprint.now.mean_bytes),
     )
@@ -166,7 +255,7 @@ def rival_of(setup: Setup, makers: LoadMaker, current: Configuration) -> Rival:
     return judge(
         current.strategy or DEFAULT_STRATEGY,
         layouts=[current.layout],
-        load=makers.load(max_conn),
+        loads=makers.loads(max_conn),
         host=host_limits(setup.host),
         pairs=current.settings,
     )
@@ -206,8 +295,8 @@ def _strategy_rows(
             virtual_bytes=footprint.virtual_bytes,
             resident_bytes=footprint.now.mean_bytes,
             high_water_bytes=footprint.high_water.mean_bytes,
-            high_water_low_bytes=footprint.high_water.low_bytes,
-            high_water_high_bytes=footprint.high_water.high_bytes,
+            high_water_low_bytes=rival.low_bytes,
+            high_water_high_bytes=rival.high_bytes,
             idle_conn_bytes=footprint.idle_conn_bytes,
             mappings=footprint.mappings,
             constraints=tuple(of_the_plan(limit) for limit in rival.limits),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from memplan.answer import Answer
 from memplan.constraint import Constraint
-from memplan.memory.estimate import Estimate
+from memplan.memory_model import Prediction
 from memplan.planning.goals import Goals
 from memplan.slots import HostLimits
 
@@ -31,7 +31,9 @@ def host_limits(host: "HostFacts") -> HostLimits:
     )
 
 
-def memory_constraint(goals: Goals, host: "HostFacts", charge: Estimate) -> Constraint:
+def memory_constraint(
+    goals: Goals, host: "HostFacts", prediction: Prediction, at_most: Prediction | None = None
+) -> Constraint:
     """Return the container's charge against what it may be.
 
     The high end of the interval counts once it rests on data. A prior's high end is that of any
@@ -39,14 +41,17 @@ def memory_constraint(goals: Goals, host: "HostFacts", charge: Estimate) -> Cons
     """
     limit, source = _memory_limit(goals, host)
     allowed = None if limit is None else int(limit * (1 - goals.headroom))
+    charge = prediction.charge
     prior = charge.rests_on == "prior"
+    expected = charge if at_most is None else at_most.charge
+    where = "" if at_most is None else " at the most connections"
     return Constraint(
         name="memory limit",
-        needed=charge.bytes if prior else charge.high_bytes,
+        needed=expected.bytes if prior else max(charge.high_bytes, expected.high_bytes),
         allowed=allowed,
         unit="bytes",
         source=source if limit is None else f"{source}, less {goals.headroom:.0%} headroom",
-        detail="the charge as expected; nothing was measured, so its interval is a prior's"
+        detail=f"the charge as expected{where}; nothing was measured, so its interval is a prior's"
         if prior
         else "the high end of the charge's 95% interval",
     )

@@ -15,9 +15,10 @@ from memplan.planning.comparison import (
     Comparison,
     compare,
     fitted,
+    load_maker,
     predicted,
     rival_of,
-    slots_memory,
+    today,
 )
 from memplan.planning.constraints import (
     binding_of,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from memplan.profiler.host import HostFacts
     from memplan.profiler.live_server import LiveServer
 
-_LOAD = ("workers", "process_model", "reconnects_per_s", "horizon_s", "active_fraction")
+_LOAD = ("reconnects_per_s", "horizon_s", "active_fraction")
 
 
 def make_plan(
@@ -104,7 +105,7 @@ def _constraints(setup: Setup, comparison: Comparison, max_conn: int) -> tuple[C
         limits = (table_limit(comparison.chosen.load), *limits)
     return (
         overflow_constraint(setup.goals, setup.overflow(max_conn, setup.horizon_s), max_conn),
-        memory_constraint(setup.goals, setup.host, comparison.prediction.charge),
+        memory_constraint(setup.goals, setup.host, comparison.prediction, comparison.at_most),
         *(of_the_plan(limit) for limit in limits),
     )
 
@@ -184,9 +185,10 @@ def _changes(setup: Setup, comparison: Comparison) -> tuple[RegionChange, ...]:
     current = setup.evidence.current
     if current is None or not current.says_layout:
         return ()
-    before = rival_of(setup, comparison.makers, current)
+    now = today(setup, current)
+    before = rival_of(now, load_maker(now), current)
     return region_changes(
-        predicted(setup, before, slots_memory(before)),
+        predicted(now, before, comparison.measured),
         comparison.prediction,
         before,
         comparison.chosen,
@@ -201,11 +203,7 @@ def _basis(setup: Setup) -> str:
 
 
 def _assumptions(setup: Setup) -> Iterator[str]:
-    if not setup.need.known:
-        yield (
-            "a page for each of recv, body and write, all written: give --request-bytes, "
-            "--body-bytes, --response-bytes and --pipeline to size them"
-        )
+    yield from _unknown_sizes(setup)
     if setup.workload.active_fraction == 1:
         yield "every connection may have bytes in flight at once (--active)"
     for what, points in (
@@ -229,8 +227,31 @@ def _assumptions(setup: Setup) -> Iterator[str]:
         )
     if current is not None:
         yield from _other_load(setup, current)
+    measured = setup.evidence.rss or setup.evidence.charge
+    if measured and setup.horizon_s is not None and not (current and current.reconnects_per_s):
+        yield (
+            "what was measured had seen no reconnects yet: the high water of the plan's comes on "
+            "top (--current reconnect_rate=..,horizon=.. says what it had seen)"
+        )
     if setup.live is not None:
         yield from setup.live.notes
+
+
+def _unknown_sizes(setup: Setup) -> Iterator[str]:
+    """Say which buffers the traffic says nothing of."""
+    unknown = {
+        "recv": ("--request-bytes", setup.need.recv),
+        "body": ("--body-bytes", setup.need.body),
+        "write": ("--response-bytes", setup.need.write),
+    }
+    pages = {name: option for name, (option, size) in unknown.items() if size is None}
+    if len(pages) == len(unknown):
+        yield (
+            "a page for each of recv, body and write, all written: give --request-bytes, "
+            "--body-bytes, --response-bytes and --pipeline to size them"
+        )
+    elif pages:
+        yield f"a page for {' and '.join(pages)}, all written: give {' and '.join(pages.values())}"
 
 
 def _left_out(comparison: Comparison) -> Iterator[str]:
@@ -244,7 +265,7 @@ def _other_load(setup: Setup, current: "Configuration") -> Iterator[str]:
         "conns": round(setup.workload.conns.median)
     }
     other = [
-        f"{name}={getattr(current, name):{'' if name == 'process_model' else ','}}"
+        f"{name}={getattr(current, name):,}"
         for name in planned
         if getattr(current, name) not in {None, planned[name]}
     ]

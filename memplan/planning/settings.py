@@ -8,6 +8,7 @@ from memplan.planning.comparison import wished
 from memplan.planning.goals import AUTO
 from memplan.planning.setup import Setup
 from memplan.planning.strategy_choice import Rival
+from memplan.slot_layout import PAGE_BYTES
 from memplan.slots import descriptors_of
 from memplan.units import format_bytes, format_duration
 
@@ -91,6 +92,8 @@ def _why_size(setup: Setup, name: str, size: int) -> str:
     if needed is None:
         less = ", less the state" if name == "recv" else ""
         return f"traffic not given: a page for each buffer{less}"
-    if size >= 2 * needed:
-        return f"the traffic needs {needed:,}; the rest fills a page that is paid for"
+    if size >= 2 * needed and size >= PAGE_BYTES // 4:
+        return f"the traffic needs {needed:,}; the rest fills pages that are paid for"
+    if size > needed:
+        return f"the traffic needs {needed:,}, in whole cache lines"
     return f"the traffic needs {needed:,}"

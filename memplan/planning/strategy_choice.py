@@ -3,8 +3,8 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from memplan.errors import UsageError
 from memplan.planning.sizing import BufferNeed
@@ -24,23 +24,37 @@ class Rival:
     Attributes:
         strategy: The strategy.
         settings: Its own settings.
+        pairs: The same as typed, those that were.
         layout: Its slot.
         load: The load as it meets it.
         footprint: The memory that it takes.
+        ends: The same at the fewest and the most connections, where they are not known exactly.
         limits: The limits that it runs into.
     """
 
     strategy: SlotStrategy[Any]
     settings: object
+    pairs: Mapping[str, str]
     layout: SlotLayout
     load: SlotLoad
     footprint: Footprint
+    ends: tuple[Footprint, ...]
     limits: tuple[Constraint, ...]
 
     @property
     def name(self) -> str:
         """The strategy's name."""
         return self.strategy.name
+
+    @property
+    def low_bytes(self) -> float:
+        """Low end of the resident high water's 95% interval, at the fewest connections."""
+        return min(one.high_water.low_bytes for one in (self.footprint, *self.ends))
+
+    @property
+    def high_bytes(self) -> float:
+        """High end of the resident high water's 95% interval, at the most connections."""
+        return max(one.high_water.high_bytes for one in (self.footprint, *self.ends))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,38 +81,54 @@ class LoadMaker:
     _spread: tuple[float, float, float, float] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        workers = self.model.workers
-        weights = self.model.weights or (1.0,) * workers
+        spread = self._spread_at(self.workload.conns.median)
+        object.__setattr__(self, "_spread", spread)
+
+    def _spread_at(self, conns: float) -> tuple[float, float, float, float]:
+        """Return a worker's load and high water, mean and sd each, at so many connections."""
+        model = replace(self.model, conns=conns)
+        workers = model.workers
+        weights = model.weights or (1.0,) * workers
         alike = Counter(weights)
         loads, highs = [], []
         for weight, count in alike.items():
             worker = weights.index(weight)
-            marginal = self.model.worker_marginal(worker)
+            marginal = model.worker_marginal(worker)
             loads.append((count / workers, marginal.mean, marginal.sd))
             if self.horizon_s is not None:
-                running = self.model.running_max(self.horizon_s, worker)
+                running = model.running_max(self.horizon_s, worker)
                 highs.append((count / workers, running.mean(), running.sd()))
         # The arrays and descriptors of workers that are down are still there; they hold nothing.
         up = workers / self.workload.workers
         mean, sd, high_mean, high_sd = (*_mixed(loads), *_mixed(highs or loads))
         root = math.sqrt(up)
-        object.__setattr__(self, "_spread", (mean * up, sd * root, high_mean * up, high_sd * root))
+        return mean * up, sd * root, high_mean * up, high_sd * root
 
-    def load(self, max_conn: int) -> SlotLoad:
-        """Return the load for so many slots a worker."""
+    def loads(self, max_conn: int) -> "Loads":
+        """Return the load for so many slots a worker, and its ends where it is not known."""
+        conns = self.workload.conns
+        expected = self.load(max_conn)
+        if conns.exact:
+            return Loads(expected, expected, ())
+        ends = tuple(self.load(max_conn, conns=end) for end in (conns.low, conns.high))
+        return Loads(expected, replace(expected, conns_high=self.most_conns), ends)
+
+    def load(self, max_conn: int, conns: float | None = None) -> SlotLoad:
+        """Return the load for so many slots a worker at so many connections, or at the median."""
         workload = self.workload
-        mean, sd, high_mean, high_sd = self._spread
+        mean, sd, high_mean, high_sd = self._spread if conns is None else self._spread_at(conns)
+        conns = workload.conns.median if conns is None else conns
         rate = workload.reconnects_per_s or 0.0
         return SlotLoad(
             workers=workload.workers,
             max_conn=max_conn,
-            conns=workload.conns.median,
+            conns=conns,
             load_mean=mean,
             load_sd=sd,
             high_mean=high_mean,
             high_sd=high_sd,
-            conns_sd=math.sqrt(workload.conns.median) if workload.population == "open" else 0.0,
-            conns_high=self.most_conns,
+            conns_sd=math.sqrt(conns) if workload.population == "open" else 0.0,
+            conns_high=conns + self.most_conns - workload.conns.high,
             max_fd=self.max_fd,
             active_fraction=workload.active_fraction,
             used_active=self.used,
@@ -114,6 +144,20 @@ class LoadMaker:
         return {name: size for name, size in sizes.items() if size is not None}
 
 
+class Loads(NamedTuple):
+    """The load as it counts for memory, for limits, and at the ends of what is not known.
+
+    Attributes:
+        expected: At the median of the connections.
+        most: The same, but for the most connections that may be open: what limits must hold.
+        ends: At the fewest and at the most connections; empty where they are known exactly.
+    """
+
+    expected: SlotLoad
+    most: SlotLoad
+    ends: tuple[SlotLoad, ...]
+
+
 def _mixed(parts: list[tuple[float, float, float]]) -> tuple[float, float]:
     """Return the mean and sd over workers of some (share, mean, sd), their differences included."""
     mean = sum(share * part for share, part, _ in parts)
@@ -125,7 +169,7 @@ def judge(
     name: str,
     *,
     layouts: Iterable[SlotLayout],
-    load: SlotLoad,
+    loads: Loads,
     host: HostLimits,
     pairs: Mapping[str, str],
 ) -> Rival:
@@ -134,7 +178,7 @@ def judge(
     Args:
         name: The strategy's name.
         layouts: The layouts to compare, at least one.
-        load: The load.
+        loads: The load.
         host: What the machine allows.
         pairs: The strategy's own settings, as typed.
 
@@ -147,7 +191,7 @@ def judge(
     tried, refusals = [], []
     for layout in layouts:
         try:
-            tried.append((layout, strategy.footprint(load, layout, settings)))
+            tried.append((layout, strategy.footprint(loads.expected, layout, settings)))
         except UsageError as refusal:
             refusals.append(refusal)
     if not tried:
@@ -160,8 +204,10 @@ def judge(
     return Rival(
         strategy=strategy,
         settings=settings,
+        pairs=pairs,
         layout=layout,
-        load=load,
+        load=loads.most,
         footprint=footprint,
-        limits=strategy.limits(load, layout, host, settings),
+        ends=tuple(strategy.footprint(end, layout, settings) for end in loads.ends),
+        limits=strategy.limits(loads.most, layout, host, settings),
     )

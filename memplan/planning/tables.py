@@ -12,6 +12,8 @@ from memplan.planning.setup import Setup
 from memplan.units import DAY, HOUR, MONTH, YEAR, format_duration
 
 _TABLE_RATES = (10.0, 1_000.0, 100_000.0)
+_LARGEST_LOAD = 1e6
+"""Connections of one worker up to which twelve passages take no more than a moment."""
 _TABLE_HORIZONS = (HOUR, DAY, MONTH, YEAR)
 
 
@@ -53,6 +55,8 @@ def churn_table(setup: Setup) -> ChurnTable | None:
     a thousand times as much, to come out a slot or two lower.
     """
     if setup.workload.balance != "hash" or setup.model.workers == 1:
+        return None
+    if setup.workload.conns.high / setup.model.workers > _LARGEST_LOAD:
         return None
     rows = []
     for rate in _TABLE_RATES:

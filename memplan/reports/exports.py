@@ -157,9 +157,14 @@ def _heading(plan: "Plan") -> "Iterator[str]":
 
 def headroom_line(limits: MemoryLimits) -> str:
     """Return how the memory limits came about."""
+    if limits.max_bytes <= limits.high_bytes:
+        return (
+            f"Reclaim and kill at what the plan was allowed, {_mib(limits.max_bytes)}; the high "
+            "end of the charge's interval is not below it."
+        )
     return (
         f"Reclaim above the high end of the charge's interval, {_mib(limits.high_bytes)}; kill "
-        f"above that with {HEADROOM:.0%} headroom, {_mib(limits.max_bytes)}."
+        f"above that with up to {HEADROOM:.0%} headroom, {_mib(limits.max_bytes)}."
     )
 
 

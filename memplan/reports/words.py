@@ -99,7 +99,7 @@ def load_line(workload: "Workload") -> str:
     conns = workload.conns.describe(lambda value: f"{value:,.0f}")
     parts = [
         f"{workload.workers:,} {'worker' if workload.workers == 1 else 'workers'}",
-        f"{conns} connections",
+        f"{conns} connection{'' if conns == '1' else 's'}",
     ]
     if workload.workers_lost:
         lost = workload.workers_lost

@@ -57,12 +57,15 @@ class StaticStrategy(SlotStrategy[StaticSettings]):
             one_array=load.one_process,
             total_sd=load.conns_sd,
         )
+        # At one moment the workers' loads add up to the connections; their maxima are free to vary.
+        moment = (load.high_mean, load.high_sd) == (load.load_mean, load.load_sd)
         high_water = packed_pages(
             slots,
             high,
             workers=load.workers,
             array_slots=load.max_conn,
             one_array=load.one_process,
+            total_sd=load.conns_sd if moment and chosen.reuse != "fifo" else None,
         )
         conn_bytes = slots.pages_per_slot * load.page_bytes
         free_tail = max(high.mean - last_in_use(load, chosen.reuse, high.mean), 0.0)
