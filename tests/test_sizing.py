@@ -221,3 +221,12 @@ def test_the_generous_number_is_round_and_has_half_as_much_to_spare(slots: int) 
     assert 2 * found >= 3 * slots
     assume(slots >= 3)
     assert found < 3 * slots
+
+
+def test_at_one_moment_the_slots_of_all_workers_are_the_connections() -> None:
+    """Loads add up: 4,096 slots of three pages each are 48 MiB, with nothing left to vary."""
+    (static,) = (one for one in plan().strategies if one.name == "static")
+    assert static.high_water_low_bytes == pytest.approx(48 * MIB, abs=1)
+    assert static.high_water_high_bytes == pytest.approx(48 * MIB, abs=1)
+    (churned,) = (one for one in plan(reconnects_per_s=1e5).strategies if one.name == "static")
+    assert churned.high_water_low_bytes < churned.high_water_bytes < churned.high_water_high_bytes
