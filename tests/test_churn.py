@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import memplan.statistics.churn
 from memplan.errors import UsageError
-from memplan.statistics.churn import Churn, any_of, with_cap
+from memplan.statistics import worker_classes
+from memplan.statistics.churn import Churn, any_of
 from memplan.statistics.distributions import binomial_pmf
 from memplan.statistics.occupancy import chances
 from memplan.statistics.worker_classes import WorkerClass, classes_of
@@ -286,7 +287,7 @@ def test_any_of_keeps_small_chances() -> None:
     """1 - prod(1 - p) of tiny chances is their sum, not zero."""
     assert any_of(alike(64), [1e-200]) == pytest.approx(64e-200, rel=1e-12)
     assert any_of(alike(64), [1.0]) == 1.0
-    assert with_cap(alike(3), 7) == alike(3, 7)
+    assert list(worker_classes.alike(alike(3), 7)) == list(alike(3, 7))
 
 
 @pytest.mark.parametrize(

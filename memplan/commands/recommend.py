@@ -19,10 +19,9 @@ from memplan.commands.options import (
     grouped,
 )
 from memplan.errors import PlanError, UsageError
+from memplan.reports import FORMATS
 from memplan.units import parse_bytes
 from memplan.workload import EVEN_EPHEMERAL_PORTS
-
-FORMATS = ("table", "json", "csv", "markdown", "env", "c", "zig", "systemd", "docker")
 
 load = grouped("Load")
 goal = grouped("What must hold")
@@ -220,7 +219,7 @@ Exit codes: 0 the plan holds, 2 wrong input, 3 the plan cannot be met, 4 a measu
 @output(
     "--format",
     "format_name",
-    type=click.Choice(FORMATS),
+    type=click.Choice(tuple(FORMATS)),
     default="table",
     show_default=True,
     help="What to write.",

@@ -29,7 +29,7 @@ from memplan.statistics.lingering import slots_held
 from memplan.statistics.load_chain import RELATIVE_ERROR, LoadChain
 from memplan.statistics.occupancy import chances
 from memplan.statistics.running_maximum import RunningMaximum
-from memplan.statistics.worker_classes import WorkerClass
+from memplan.statistics.worker_classes import WorkerClass, alike
 
 Classes = Sequence[WorkerClass]
 """All workers of the group; shares add up to one."""
@@ -136,7 +136,7 @@ class Churn:
             horizon_s: The horizon, in seconds.
         """
         return fewest_slots(
-            lambda slots: self.overflow_within(with_cap(classes, slots), horizon_s),
+            lambda slots: self.overflow_within(alike(classes, slots), horizon_s),
             overflow,
             self._about_enough(classes, overflow, horizon_s),
         )
@@ -206,11 +206,6 @@ class Churn:
         expected = chain.above() + churn.turnovers(horizon_s) * chain.flux()
         workers = sum(c.workers for c in classes)
         return chain.first + int((workers * expected > overflow).sum())
-
-
-def with_cap(classes: Classes, cap: int) -> list[WorkerClass]:
-    """Return the same workers, all with this cap."""
-    return [worker._replace(cap=cap) for worker in classes]
 
 
 def any_of(classes: Classes, each: Sequence[float]) -> float:

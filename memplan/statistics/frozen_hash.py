@@ -21,9 +21,10 @@ import numpy as np
 
 from memplan.answer import Answer, SlotsAnswer
 from memplan.errors import UsageError
-from memplan.statistics.churn import Churn, Classes, fewest_slots, with_cap
+from memplan.statistics.churn import Churn, Classes, fewest_slots
 from memplan.statistics.distributions import binomial_pmf, binomial_sf
 from memplan.statistics.load_chain import LoadChain
+from memplan.statistics.worker_classes import alike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,7 @@ def required_slots_over_boots(
     """
     law = _Boots(churn, tuples, horizon_s)
     return fewest_slots(
-        lambda slots: law.overflow(with_cap(classes, slots)),
+        lambda slots: law.overflow(alike(classes, slots)),
         overflow,
         churn.required_slots_within(classes, overflow, horizon_s).slots,
     )
